@@ -1,0 +1,41 @@
+"""The one exception that reaches a user, and the exit codes of sysexits(3).
+
+MailstromError carries what a person needs: what is wrong, and a hint what to do instead. The command
+line prints it in one place and exits with its code; a caller of the Python face catches it. Any other
+exception is a bug of mailstrom.
+"""
+
+from __future__ import annotations
+
+OK = 0
+USAGE = 64
+DATA = 65  # the message is not valid, or the key belongs to another message
+NO_INPUT = 66  # input unreadable, or no such id
+UNAVAILABLE = 69  # some recipient failed (--wait)
+SOFTWARE = 70  # our bug
+OS_ERROR = 71
+CANT_CREATE = 73  # the spool cannot be created
+TEMPORARY = 75  # not now and nothing stored; or still deferred (--wait)
+NO_PERMISSION = 77
+CONFIG = 78
+
+
+class MailstromError(Exception):
+    """Something a person can put right: `message` says what and where, `hint` what to do instead."""
+
+    def __init__(self, message: str, hint: str | None = None, exit_code: int = USAGE) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.exit_code = exit_code
+
+
+class NoSuchMessage(MailstromError):
+    """No message in the store answers to this name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"no message {name!r} in the queue",
+            "`mailstrom queue --state all` lists every message that is still kept",
+            NO_INPUT,
+        )

@@ -1,0 +1,140 @@
+"""The Store and Lease protocols: all that the rest of mailstrom knows of message state.
+
+A third-party store is a package that names a function `(url: str) -> Store` under the entry-point group
+`mailstrom.stores`; the entry point's name is the URL scheme (`--spool myscheme://...`). Every store passes
+`tests/store/contract.py`.
+"""
+
+from __future__ import annotations
+
+from mailstrom_cli.values import value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from types import TracebackType
+    from typing import BinaryIO, Protocol
+
+    from mailstrom_cli.mail.envelope import Envelope
+    from mailstrom_cli.store.entry import Entry, Event
+else:
+    Protocol = object
+
+
+@value
+class Submission:
+    """What `intake` stores: the envelope, and the message exactly as it will be sent, in chunks (CRLF lines)."""
+
+    envelope: Envelope
+    chunks: Iterable[bytes]
+
+
+@value
+class Scheduled:
+    """One unfinished message in the index: when it is next due, in seconds since the epoch."""
+
+    id: str
+    due: float
+
+
+@value
+class HostState:
+    """A next hop that could not be reached: nothing is sent to it before `until` (seconds since the epoch)."""
+
+    failures: int
+    until: float
+    reason: str
+
+
+class Lease(Protocol):
+    """The sole right to attempt and to change one message, until released or until this process ends.
+
+    A context manager; leaving it releases.
+    """
+
+    entry: Entry  # as folded when the lease was taken, then after each `record`
+
+    def open_message(self) -> BinaryIO:
+        """The message exactly as it will be sent."""
+
+    def postpone(self, due: float) -> None:
+        """Schedule the message no earlier than `due`, without an event: done before dialling, so that a
+        crash in the attempt is not followed by another at once."""
+
+    def record(self, event: Event) -> Entry:
+        """Append an event; the state and the schedule follow from it. Raises OSError when it could not be
+        written, and then nothing of it is kept."""
+
+    def release(self) -> None: ...
+
+    def __enter__(self) -> Lease: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+class Store(Protocol):
+    """Where messages live. Methods may block for a disk; none blocks for another process."""
+
+    def intake(self, submissions: Sequence[Submission], now: float) -> list[str]:
+        """Store all of them durably, or none: their ids, in order. What `key` repeats is not stored again:
+        its id is given once more, or MailstromError is raised when another message has the key."""
+
+    def scheduled(self) -> Iterator[Scheduled]:
+        """Every unfinished message that is not held, in no order, without opening any."""
+
+    def ids(self, states: Sequence[str]) -> Iterator[str]:
+        """The ids of all messages in these states, oldest first."""
+
+    def count(self, states: Sequence[str]) -> int: ...
+
+    def read(self, id: str) -> Entry:
+        """Raises NoSuchMessage."""
+
+    def events(self, id: str) -> list[Event]:
+        """The sidecar as it is: the envelope's line, then the events. Raises NoSuchMessage."""
+
+    def open_message(self, id: str) -> BinaryIO:
+        """Raises NoSuchMessage."""
+
+    def find(self, name: str) -> str:
+        """The id for an id, an unambiguous prefix or suffix of 4 or more characters, or a Message-ID.
+        Raises NoSuchMessage, or MailstromError naming the candidates."""
+
+    def lease(self, id: str) -> Lease | None:
+        """None while somebody else has it. Raises NoSuchMessage."""
+
+    def finished_since(self, since: float) -> Iterator[str]:
+        """The ids of final messages that became so at or after `since`."""
+
+    def purge(self, id: str) -> None:
+        """Forget a final message. Raises NoSuchMessage."""
+
+    def sweep(self, now: float, delivered_before: float, failed_before: float) -> int:
+        """Remove what crashed writers left behind and final messages older than these times: how many."""
+
+    def host(self, next_hop: str) -> HostState | None:
+        """The back-off state of a next hop, if it has any."""
+
+    def set_host(self, next_hop: str, state: HostState | None) -> None: ...
+
+    def mark(self, name: str, when: float | None = None) -> float | None:
+        """A named time kept with the store: what it was, after which it is `when`, unless None."""
+
+    def wake(self, line: str) -> bool:
+        """Tell a listening flusher, with an id or a command of one line; False when nobody listens."""
+
+    def listen(self) -> int:
+        """A file descriptor that becomes readable when `wake` is called; its lines are what was told."""
+
+    def run_lock(self) -> RunLock:
+        """The lock of which each store has one: held by the long-running flusher."""
+
+
+class RunLock(Protocol):
+    """`acquire` gives None, or who holds it (`pid 123, since 2026-11-24T02:43:00Z`)."""
+
+    def acquire(self) -> str | None: ...
+
+    def release(self) -> None: ...

@@ -1,0 +1,291 @@
+"""The state of a message as a pure fold over its sidecar: line 1 the envelope, then one line an event.
+
+A sidecar line is one JSON object. An event has a kind ("event") and a time (seconds since the epoch):
+
+    results    recipients: [{address, status, attempts, retries, next, code, enhanced, text, host, tls, remote_id ...}]
+               and, for an attempt that did not deliver to everybody, transcript
+    held       nothing is attempted until it is released
+    released
+    cancelled  every recipient that waits is failed with "cancelled"
+    retried    recipients: [address ...] wait again, with all their retries and from now on
+
+Unknown kinds and keys are kept on disk and passed over here, so that an older mailstrom reads a newer sidecar.
+"""
+
+from __future__ import annotations
+
+from mailstrom_cli.mail.envelope import Envelope, Recipient
+from mailstrom_cli.mail.status import DEFERRED, DELIVERED, FAILED, FINAL, QUEUED, UNFINISHED
+from mailstrom_cli.values import fields, replace, value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from typing import Any
+
+    Event = Mapping[str, Any]
+
+FORMAT = 1
+CANCELLED = "cancelled"
+
+
+class DamagedEntry(ValueError):
+    """A sidecar that cannot be what mailstrom wrote; the text says what is wrong with it."""
+
+
+@value
+class RecipientState:
+    """Where one recipient stands. Times are seconds since the epoch.
+
+    attempts: how many ended.  retries: how many of them a server deferred, counted against [retry] retries.
+    next_attempt: None when final.  The rest is of the last result, as in `mail.status.Result`.
+    """
+
+    recipient: Recipient
+    status: str = QUEUED
+    attempts: int = 0
+    retries: int = 0
+    last_attempt: float | None = None
+    next_attempt: float | None = None
+    code: int | None = None
+    enhanced: str | None = None
+    text: str | None = None
+    host: str | None = None
+    tls: str | None = None
+    remote_id: str | None = None
+    maybe_delivered: bool = False
+
+    @property
+    def address(self) -> str:
+        return self.recipient.address
+
+    @property
+    def final(self) -> bool:
+        return self.status in FINAL
+
+
+@value
+class Entry:
+    """A message and all that is known of it. held_since: None unless on hold; held_for: seconds of past holds."""
+
+    id: str
+    submitted: float
+    envelope: Envelope
+    recipients: tuple[RecipientState, ...]
+    held_since: float | None = None
+    held_for: float = 0.0
+    finished: float | None = None
+
+    @property
+    def held(self) -> bool:
+        return self.held_since is not None
+
+    @property
+    def state(self) -> str:
+        """Queued until the first attempt ends for everybody, deferred while any recipient waits, then final."""
+        statuses = {r.status for r in self.recipients}
+        for status in (QUEUED, DEFERRED, FAILED):
+            if status in statuses:
+                return status
+        return DELIVERED
+
+    @property
+    def next_attempt(self) -> float | None:
+        """When the next recipient is due; None when nobody waits. A hold is told by `held`, not here."""
+        return min((r.next_attempt for r in self.recipients if r.next_attempt is not None), default=None)
+
+    @property
+    def attempts(self) -> int:
+        return max(r.attempts for r in self.recipients)
+
+
+# --- line 1 ---
+
+
+def first_line(id: str, submitted: float, envelope: Envelope) -> dict[str, Any]:
+    """The sidecar's first line; keys that do not apply are left out."""
+    line: dict[str, Any] = {"format": FORMAT, "id": id, "submitted": submitted}
+    for name in fields(envelope):
+        held = getattr(envelope, name)
+        if name == "recipients":
+            line[name] = [_recipient_out(r) for r in held]
+        elif held is not None and held is not False:
+            line[name] = held
+    return line
+
+
+def _recipient_out(recipient: Recipient) -> dict[str, Any]:
+    out: dict[str, Any] = {"address": recipient.address}
+    if recipient.notify:
+        out["notify"] = list(recipient.notify)
+    if recipient.orcpt is not None:
+        out["orcpt"] = recipient.orcpt
+    return out
+
+
+def _accepted(line: Mapping[str, Any]) -> Entry:
+    """The entry as it was accepted, from line 1. Raises DamagedEntry."""
+    if line.get("format") != FORMAT:
+        raise DamagedEntry(f"format {line.get('format')!r}, and this mailstrom reads format {FORMAT}")
+    try:
+        submitted = _number(line, "submitted")
+        recipients = tuple(
+            Recipient(
+                _text(r, "address", empty=False),
+                tuple(_plain(word, "notify") for word in r.get("notify", ())),
+                _optional_text(r, "orcpt"),
+            )
+            for r in line["recipients"]
+        )
+        envelope = Envelope(
+            reverse_path=_text(line, "reverse_path"),
+            recipients=recipients,
+            message_id=_text(line, "message_id"),
+            size=int(_number(line, "size")),
+            body=_text(line, "body"),
+            smtputf8=line.get("smtputf8", False) is True,
+            at=_number(line, "at") if "at" in line else None,
+            expires=_number(line, "expires") if "expires" in line else None,
+            key=_optional_text(line, "key"),
+            digest=_optional_text(line, "digest"),
+            envid=_optional_text(line, "envid"),
+            ret=_optional_text(line, "ret"),
+            submitter=_optional_text(line, "submitter"),
+        )
+        id = _text(line, "id", empty=False)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise DamagedEntry(f"the envelope is not of the right shape ({error!r})") from None
+    if not recipients:
+        raise DamagedEntry("the envelope has no recipient")
+    due = submitted if envelope.at is None else envelope.at
+    return Entry(id, submitted, envelope, tuple(RecipientState(r, next_attempt=due) for r in recipients))
+
+
+def _number(line: Mapping[str, Any], key: str) -> float:
+    held = line[key]
+    if isinstance(held, bool) or not isinstance(held, int | float) or not 0 <= held < 1e15:
+        raise DamagedEntry(f"{key} is {held!r}, not a number in range")
+    return held
+
+
+def _text(line: Mapping[str, Any], key: str, *, empty: bool = True) -> str:
+    held = _plain(line[key], key)
+    if not held and not empty:
+        raise DamagedEntry(f"{key} is empty")
+    return held
+
+
+def _optional_text(line: Mapping[str, Any], key: str) -> str | None:
+    return _text(line, key) if line.get(key) is not None else None
+
+
+def _plain(held: Any, key: str) -> str:
+    """A string in which nothing can end an SMTP or header line."""
+    if not isinstance(held, str) or any(c in held for c in "\r\n\0"):
+        raise DamagedEntry(f"{key} is {held!r}, not a plain string")
+    return held
+
+
+# --- the events ---
+
+
+def fold(lines: Iterable[Mapping[str, Any]]) -> Entry:
+    """The entry that a sidecar tells of: its first line, and every event after it. Raises DamagedEntry."""
+    lines = iter(lines)
+    try:
+        entry = _accepted(next(lines))
+    except StopIteration:
+        raise DamagedEntry("the sidecar is empty") from None
+    for event in lines:
+        entry = apply(entry, event)
+    return entry
+
+
+def apply(entry: Entry, event: Event) -> Entry:
+    """The entry after one more event. Raises DamagedEntry."""
+    kind = event.get("event")
+    try:
+        if kind == "results":
+            return _results(entry, event)
+        if kind == "held":
+            return entry if entry.held else replace(entry, held_since=_number(event, "time"))
+        if kind == "released":
+            return _released(entry, _number(event, "time"))
+        if kind == "cancelled":
+            return _cancelled(entry, _number(event, "time"))
+        if kind == "retried":
+            return _retried(entry, event)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise DamagedEntry(f"a {kind} event is not of the right shape ({error!r})") from None
+    return entry
+
+
+def _with_recipients(entry: Entry, recipients: Iterable[RecipientState], time: float) -> Entry:
+    after = replace(entry, recipients=tuple(recipients))
+    if after.state in UNFINISHED:
+        return after if after.finished is None else replace(after, finished=None)
+    return replace(after, finished=time)
+
+
+def _results(entry: Entry, event: Event) -> Entry:
+    time = _number(event, "time")
+    told = {r["address"]: r for r in event["recipients"]}
+    return _with_recipients(
+        entry,
+        [_result(r, told[r.address], time) if r.address in told else r for r in entry.recipients],
+        time,
+    )
+
+
+def _result(before: RecipientState, told: Mapping[str, Any], time: float) -> RecipientState:
+    status = told["status"]
+    if status not in (DEFERRED, DELIVERED, FAILED):
+        raise DamagedEntry(f"a result has the status {status!r}")
+    return RecipientState(
+        before.recipient,
+        status,
+        attempts=int(told.get("attempts", before.attempts)),
+        retries=int(told.get("retries", before.retries)),
+        last_attempt=time,
+        next_attempt=_number(told, "next") if status == DEFERRED else None,
+        code=int(told["code"]) if told.get("code") is not None else None,
+        enhanced=_optional_text(told, "enhanced"),
+        text=_optional_text(told, "text"),
+        host=_optional_text(told, "host"),
+        tls=_optional_text(told, "tls"),
+        remote_id=_optional_text(told, "remote_id"),
+        maybe_delivered=told.get("maybe_delivered") is True or before.maybe_delivered,
+    )
+
+
+def _released(entry: Entry, time: float) -> Entry:
+    if entry.held_since is None:
+        return entry
+    return replace(entry, held_since=None, held_for=entry.held_for + max(0.0, time - entry.held_since))
+
+
+def _cancelled(entry: Entry, time: float) -> Entry:
+    return _with_recipients(
+        entry,
+        [
+            r
+            if r.final
+            else replace(r, status=FAILED, next_attempt=None, code=None, enhanced=None, text=CANCELLED)
+            for r in entry.recipients
+        ],
+        time,
+    )
+
+
+def _retried(entry: Entry, event: Event) -> Entry:
+    time, addresses = _number(event, "time"), set(event["recipients"])
+    return _with_recipients(
+        entry,
+        [
+            replace(r, status=DEFERRED if r.attempts else QUEUED, retries=0, next_attempt=time)
+            if r.address in addresses and r.status != DELIVERED
+            else r
+            for r in entry.recipients
+        ],
+        time,
+    )
