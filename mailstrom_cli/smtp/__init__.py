@@ -1,0 +1,1 @@
+"""The SMTP and LMTP client protocol without I/O: replies in, effects out; `net.driver` performs them."""

@@ -1,0 +1,264 @@
+"""The dialogue of a client as generators: they yield effects, get replies, and return what came of it.
+
+Nothing here opens a socket, reads a clock or decides what a reply means for a message: `net.driver` performs
+the effects, `policy.classify` decides. A driver that loses the connection throws SessionFailed in.
+
+    session = yield from open_session(...)     greeting, EHLO, STARTTLS, EHLO again, AUTH
+    answers = yield from transaction(...)      MAIL, RCPT ..., DATA, the message: one Answer a recipient
+"""
+
+from __future__ import annotations
+
+from mailstrom_cli.smtp import stages
+from mailstrom_cli.smtp.auth import authenticate
+from mailstrom_cli.smtp.wire import END_OF_DATA, command
+from mailstrom_cli.values import value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Generator, Mapping, Sequence
+    from typing import TypeAlias
+
+    from mailstrom_cli.mail.envelope import Envelope, Recipient
+    from mailstrom_cli.mail.reply import Reply
+    from mailstrom_cli.smtp.auth import Credentials
+
+
+# --- effects ---
+
+
+@value
+class Write:
+    """Send these bytes. A secret is not shown in a transcript."""
+
+    data: bytes
+    secret: bool = False
+
+
+@value
+class Read:
+    """Wait for one reply, as long as this stage allows."""
+
+    stage: str
+
+
+@value
+class SendMessage:
+    """Send the message, dot-stuffed, and the end of data."""
+
+
+@value
+class StartTls:
+    """Begin the TLS handshake on this connection."""
+
+
+if TYPE_CHECKING:
+    Effect: TypeAlias = Write | Read | SendMessage | StartTls
+
+
+# --- what can go wrong ---
+
+
+@value
+class Failure:
+    """Why a session cannot go on.
+
+    kind: "refused" (the reply says so), "lost", "timeout", "malformed" (no SMTP reply), "tls" (no TLS where it
+    is required, or a failed handshake or verification), "unreachable" (no connection), "local" (this machine
+    cannot, e.g. no file descriptor or no password: nobody's fault but ours).
+    """
+
+    kind: str
+    stage: str
+    text: str
+    reply: Reply | None = None
+
+
+class SessionFailed(Exception):
+    """The session is over; `failure` says why."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.text)
+        self.failure = failure
+
+
+@value
+class Answer:
+    """What one recipient got: the reply that decides for it and its stage, or the failure that came first."""
+
+    stage: str
+    reply: Reply | None = None
+    failure: Failure | None = None
+
+
+# --- opening ---
+
+
+@value
+class Capabilities:
+    """What the server offered in this session, keywords in upper case (RFC 5321, 4.1.1.1)."""
+
+    keywords: Mapping[str, str]
+
+    def __contains__(self, keyword: str) -> bool:
+        return keyword in self.keywords
+
+    @property
+    def size(self) -> int | None:
+        """The limit that SIZE declares, in octets; None when there is none (RFC 1870, 3)."""
+        limit = self.keywords.get("SIZE", "")
+        return int(limit) if limit.isascii() and limit.isdigit() and int(limit) else None
+
+    @property
+    def auth(self) -> tuple[str, ...]:
+        return tuple(self.keywords.get("AUTH", "").upper().split())
+
+
+@value
+class Opening:
+    """How to open a session.
+
+    helo_name: the name in EHLO, HELO or LHLO.  lmtp: RFC 2033.
+    tls: "none" (never), "may" (if offered), "encrypt" or "verify" (only so); "on" from the start.
+    credentials: to authenticate with, or None.
+    """
+
+    helo_name: str
+    tls: str
+    lmtp: bool = False
+    credentials: Credentials | None = None
+
+
+def open_session(opening: Opening) -> Generator[Effect, Reply, Capabilities]:
+    """Greeting to AUTH. Raises SessionFailed when the server does not let us in."""
+    greeting = yield Read(stages.GREETING)
+    if greeting.code != 220:
+        raise refused(stages.GREETING, greeting)
+    session = yield from _hello(opening)
+    if opening.tls in ("may", "encrypt", "verify"):
+        session = yield from _start_tls(opening, session)
+    if opening.credentials is not None:
+        reply = yield from authenticate(opening.credentials, session.auth, Write, Read(stages.AUTH))
+        if reply is None:
+            text = f"the server offers no mechanism to log in with (only {' '.join(session.auth) or 'none'})"
+            raise SessionFailed(Failure("refused", stages.AUTH, text))
+        if not reply.positive:
+            raise refused(stages.AUTH, reply)
+    return session
+
+
+def refused(stage: str, reply: Reply) -> SessionFailed:
+    return SessionFailed(Failure("refused", stage, reply.text, reply))
+
+
+def _hello(opening: Opening) -> Generator[Effect, Reply, Capabilities]:
+    yield Write(command("LHLO" if opening.lmtp else "EHLO", opening.helo_name))
+    reply = yield Read(stages.EHLO)
+    if reply.positive:
+        words = (line.partition(" ") for line in reply.lines[1:])
+        return Capabilities({word.upper(): rest.strip() for word, _, rest in words if word})
+    if reply.permanent and not opening.lmtp:
+        yield Write(command("HELO", opening.helo_name))
+        reply = yield Read(stages.EHLO)
+        if reply.positive:
+            return Capabilities({})
+    raise refused(stages.EHLO, reply)
+
+
+def _start_tls(opening: Opening, session: Capabilities) -> Generator[Effect, Reply, Capabilities]:
+    required = opening.tls != "may"
+    if "STARTTLS" not in session:
+        if required:
+            text = "TLS is required, and the server does not offer it"
+            raise SessionFailed(Failure("tls", stages.STARTTLS, text))
+        return session
+    yield Write(command("STARTTLS"))
+    reply = yield Read(stages.STARTTLS)
+    if reply.code != 220:
+        raise SessionFailed(Failure("tls", stages.STARTTLS, f"STARTTLS refused: {reply.text}", reply))
+    yield StartTls()
+    # RFC 3207, 4.2: what the server said before TLS is forgotten.
+    return (yield from _hello(opening))
+
+
+# --- one message ---
+
+
+def transaction(
+    session: Capabilities, envelope: Envelope, recipients: Sequence[Recipient], *, lmtp: bool = False
+) -> Generator[Effect, Reply, list[Answer]]:
+    """Hand one message over: one Answer for each of `recipients`, in their order, whatever happens.
+
+    With PIPELINING the envelope goes out as one write (RFC 2920, 3.1). Afterwards the session is ready for
+    the next transaction, unless SessionFailed or a 421 came in; the driver knows of both.
+    """
+    commands = [_mail(session, envelope), *(command(f"RCPT TO:<{r.address}>") for r in recipients)]
+    answers: list[Answer | None] = [None] * len(recipients)
+    stage = stages.MAIL
+    try:
+        if "PIPELINING" in session:
+            yield Write(b"".join(commands) + b"DATA\r\n")
+            mail = yield Read(stage)
+            stage = stages.RCPT
+            for i in range(len(recipients)):
+                reply = yield Read(stage)
+                answers[i] = _rcpt_answer(mail, reply)
+            stage = stages.DATA
+            data: Reply | None = yield Read(stage)
+        else:
+            yield Write(commands[0])
+            mail = yield Read(stage)
+            stage, data = stages.RCPT, None
+            for i in range(len(recipients)):
+                reply = mail
+                if mail.positive:
+                    yield Write(commands[1 + i])
+                    reply = yield Read(stage)
+                answers[i] = _rcpt_answer(mail, reply)
+            stage = stages.DATA
+            if None in answers:
+                yield Write(b"DATA\r\n")
+                data = yield Read(stage)
+
+        open_ones = [i for i, answer in enumerate(answers) if answer is None]
+        if data is not None and data.code == 354:
+            if open_ones:
+                stage = stages.BLOCK
+                yield SendMessage()
+            else:
+                yield Write(END_OF_DATA)  # RFC 2920, 3.1: nobody was accepted, yet the server waits for data
+            stage = stages.DOT
+            if lmtp:
+                for i in open_ones:
+                    answers[i] = Answer(stage, (yield Read(stage)))
+            else:
+                reply = yield Read(stage)
+                for i in open_ones:
+                    answers[i] = Answer(stage, reply)
+        elif data is not None:
+            for i in open_ones:
+                answers[i] = Answer(stage, data)
+        if mail.positive and (data is None or data.code != 354):
+            yield Write(command("RSET"))
+            yield Read(stages.RSET)
+    except SessionFailed as end:
+        answers = [answer or Answer(stage, failure=end.failure) for answer in answers]
+    return [answer for answer in answers if answer is not None]
+
+
+def _mail(session: Capabilities, envelope: Envelope) -> bytes:
+    words = [f"MAIL FROM:<{envelope.reverse_path}>"]
+    if "SIZE" in session:
+        words.append(f"SIZE={envelope.size}")
+    if "8BITMIME" in session and envelope.body == "8bitmime":
+        words.append("BODY=8BITMIME")
+    if "SMTPUTF8" in session and envelope.smtputf8:
+        words.append("SMTPUTF8")
+    return command(*words)
+
+
+def _rcpt_answer(mail: Reply, reply: Reply) -> Answer | None:
+    """None for a recipient that was accepted and waits for the end of data."""
+    if not mail.positive:
+        return Answer(stages.MAIL, mail)
+    return None if reply.positive else Answer(stages.RCPT, reply)
