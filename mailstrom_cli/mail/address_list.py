@@ -1,0 +1,261 @@
+"""The mailboxes in an address field of a message's header (RFC 5322, 3.4; with UTF-8, RFC 6532; groups, RFC 6854).
+
+Display names and comments are passed over, encoded-words in them left alone; the members of a group count. What the
+RFC calls obsolete is accepted: empty list elements, blanks and comments around dots, source routes, dots in display
+names. Linear in the length of the field, and nothing recurses.
+"""
+
+from __future__ import annotations
+
+from mailstrom_cli.mail.address import AddressError, complete, mailbox, shown
+from mailstrom_cli.values import value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from mailstrom_cli.mail.address import Mailbox
+
+    # What it is ("atom", "quoted", "literal", one of `<>@,;:.`, or "" at the end), its text, where it starts and ends.
+    Token = tuple[str, str, int, int]
+
+BLANK = " \t\r\n"
+PUNCTUATION = "<>@,;:."
+SPECIALS = PUNCTUATION + '()[]\\"'
+ENDS_ATOM = frozenset(BLANK + SPECIALS)
+
+
+@value
+class AddressList:
+    """mailboxes: in order.  bare: where, in the text, the bare names end that were completed."""
+
+    mailboxes: tuple[Mailbox, ...]
+    bare: tuple[int, ...] = ()
+
+
+def decoded(raw: bytes) -> str:
+    """A field's octets as text. Raises AddressError where they are neither ASCII nor UTF-8 (RFC 6532, 3.1)."""
+    try:
+        return raw.decode()
+    except UnicodeDecodeError as error:
+        octet = raw[error.start]
+        before = len(raw[: error.start].decode())
+        raise AddressError(f"octet 0x{octet:02X} is neither ASCII nor part of UTF-8", before) from None
+
+
+def parse_address_list(text: str, origin: str = "") -> AddressList:
+    """Every mailbox in an address field's value, folded or not, in order; a bare local name gets `origin` for its
+    domain, where that is given. Raises AddressError; the characters it counts are those of a line, from 1."""
+    return _Parser(text, origin).parse()
+
+
+class _Parser:
+    """Walks the tokens of one field, once."""
+
+    def __init__(self, text: str, origin: str) -> None:
+        self.text = text
+        self.tokens = _tokens(text)
+        self.origin = origin
+        self.at = 0
+        self.found: list[Mailbox] = []
+        self.bare: list[int] = []
+
+    def parse(self) -> AddressList:
+        group: Token | None = None
+        while True:
+            words = self.words()
+            mark = self.take()
+            kind = mark[0]
+            if kind == "<":
+                self.angle(mark)
+            elif kind == "@":
+                self.add(words, mark)
+            elif kind == ":":
+                if group:
+                    raise self.error("a group starts", mark, " inside another")
+                if not words:
+                    raise self.error("the group", mark, " has no name")
+                group = mark
+                continue
+            elif kind in ("literal", ">"):
+                raise self.error(shown(mark[1]), mark, " stands where it has no meaning")
+            else:
+                if words:
+                    self.add_bare(words, mark)
+                self.at -= 1  # the separator, once more
+            group = self.separator(group)
+            if not self.tokens[self.at - 1][0]:
+                return AddressList(tuple(self.found), tuple(self.bare))
+
+    def separator(self, group: Token | None) -> Token | None:
+        """Takes what follows an address: the group that is still open after it."""
+        token = self.take()
+        kind = token[0]
+        if kind == ",":
+            return group
+        if kind == ";":
+            if not group:
+                raise self.error("`;`", token, " ends no group; addresses are separated by commas")
+            token = self.take()
+            if token[0] in (",", ""):
+                return None
+            raise self.error(shown(token[1]), token, " follows a group without a comma between")
+        if kind == "":
+            if group:
+                raise self.error("the group", group, " is not ended by a semicolon")
+            return None
+        if kind == "<":
+            raise self.error("`<`", token, " follows an address; a display name with an @ in it must be in quotes")
+        raise self.error(shown(token[1]), token, " follows an address without a comma between")
+
+    def words(self) -> list[Token]:
+        """Takes words and dots: a display name or a local part, as what follows tells."""
+        start = self.at
+        while self.tokens[self.at][0] in ("atom", "quoted", "."):
+            self.at += 1
+        return self.tokens[start : self.at]
+
+    def take(self) -> Token:
+        self.at += 1
+        return self.tokens[self.at - 1]
+
+    def add(self, words: list[Token], mark: Token) -> None:
+        """Takes the domain that follows an @, and keeps the mailbox."""
+        local = self.local(words, mark)
+        try:
+            self.found.append(mailbox(local, self.domain()))
+        except AddressError as error:
+            error.at = error.at or mark[2]
+            raise
+
+    def add_bare(self, words: list[Token], mark: Token) -> None:
+        """Keeps the mailbox of a bare local name."""
+        local = self.local(words, mark)
+        try:
+            self.found.append(complete(local, self.origin))
+        except AddressError as error:
+            error.at = words[0][2]
+            raise
+        self.bare.append(words[-1][3])
+
+    def local(self, words: list[Token], mark: Token) -> str:
+        """The local part that words and dots in turn make, unquoted (RFC 5322, 3.4.1 and 4.4)."""
+        if not words:
+            raise self.error("there is nothing before the @", mark)
+        for number, word in enumerate(words):
+            if (word[0] == ".") is not (number % 2 == 1):
+                what = "a dot is out of place" if word[0] == "." else f"a second word {shown(word[1])} stands"
+                if mark[0] == "@":
+                    raise self.error(f"{what} in the local part", word)
+                name = shown(self.text[words[0][2] : words[-1][3]])
+                raise self.error(f"{name} is no address: it has no @, and {what}", word)
+        if words[-1][0] == ".":
+            raise self.error("the local part ends with a dot", words[-1])
+        return "".join([word[1] for word in words])
+
+    def domain(self) -> str:
+        """Takes a domain or an address literal."""
+        start = self.at
+        if self.tokens[start][0] == "literal":
+            self.at += 1
+            return self.tokens[start][1]
+        expected = "atom"
+        while self.tokens[self.at][0] == expected:
+            expected = "." if expected == "atom" else "atom"
+            self.at += 1
+        if self.at == start:
+            raise self.error("there is no domain after the @", self.tokens[start - 1])
+        return "".join([token[1] for token in self.tokens[start : self.at]])
+
+    def angle(self, opening: Token) -> None:
+        """Takes an addr-spec, with the source route it may have, and the `>` (RFC 5322, 3.4 and 4.4)."""
+        if self.tokens[self.at][0] in ("@", ","):
+            while self.tokens[self.at][0] in ("@", ","):
+                if self.take()[0] == "@":
+                    self.domain()
+            if self.take()[0] != ":":
+                raise self.error("the source route", opening, " is not ended by a colon")
+        words = self.words()
+        mark = self.take()
+        if mark[0] == ">" and not words:
+            raise self.error("there is no address between `<` and `>`", opening)
+        if mark[0] == "@":
+            self.add(words, mark)
+            mark = self.take()
+        elif mark[0] == ">":
+            self.add_bare(words, mark)
+        if not mark[0]:
+            raise self.error("the `<`", opening, " has no `>`")
+        if mark[0] != ">":
+            raise self.error(shown(mark[1]), mark, " stands where a `>` should")
+
+    def error(self, what: str, token: Token, more: str = "") -> AddressError:
+        return _error(self.text, what, token[2], more)
+
+
+def _error(text: str, what: str, at: int, more: str = "") -> AddressError:
+    return AddressError(f"{what} at character {at - text.rfind(chr(10), 0, at)}{more}", at)
+
+
+# --- lexical tokens (RFC 5322, 3.2) ---
+
+
+def _tokens(text: str) -> list[Token]:
+    """The field as tokens, without blanks and comments, ended by one of kind ""."""
+    tokens: list[Token] = []
+    at, end = 0, len(text)
+    while at < end:
+        character = text[at]
+        start = at
+        if character in BLANK:
+            at += 1
+        elif character in PUNCTUATION:
+            at += 1
+            tokens.append((character, character, start, at))
+        elif character == "(":
+            at = _comment_end(text, at)
+        elif character == '"':
+            content, at = _quoted(text, at)
+            tokens.append(("quoted", content, start, at))
+        elif character == "[":
+            at = text.find("]", at) + 1
+            if not at:
+                raise _error(text, "the address literal", start, " has no closing bracket")
+            tokens.append(("literal", "".join(text[start:at].split()), start, at))
+        elif character in SPECIALS:
+            raise _error(text, shown(character), at, " stands where it has no meaning")
+        else:
+            at += 1
+            while at < end and text[at] not in ENDS_ATOM:
+                at += 1
+            tokens.append(("atom", text[start:at], start, at))
+    tokens.append(("", "", end, end))
+    return tokens
+
+
+def _comment_end(text: str, start: int) -> int:
+    """Where the comment that opens at `start` ends; comments nest (RFC 5322, 3.2.2)."""
+    depth, at, end = 1, start + 1, len(text)
+    while at < end:
+        character = text[at]
+        at += 1
+        if character == "(":
+            depth += 1
+        elif character == ")":
+            depth -= 1
+            if not depth:
+                return at
+        elif character == "\\":
+            at += 1
+    raise _error(text, "the comment", start, " has no closing parenthesis")
+
+
+def _quoted(text: str, start: int) -> tuple[str, int]:
+    """The content of the quoted string at `start`, and where it ends (RFC 5322, 3.2.4)."""
+    parts, at, end = [], start + 1, len(text)
+    while at < end and text[at] != '"':
+        if text[at] == "\\":
+            at += 1
+        parts.append(text[at : at + 1])
+        at += 1
+    if at >= end:
+        raise _error(text, "the quote", start, " has no closing one")
+    return "".join(parts).replace("\r\n", ""), at + 1

@@ -1,0 +1,115 @@
+"""Octets of a message on their way out: every line end CRLF, in slices, whatever the size (RFC 5321, 2.3.8).
+
+CRLF, LF and a lone CR each end a line and leave as one CRLF; nothing else changes, and the last line gets its end.
+So a bare CR or LF never leaves, and a receiver that takes one for a line end sees the lines that we saw.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from mmap import mmap
+
+    Data = bytes | mmap
+
+SLICE = (1 << 19) - 8  # octets taken at a time; no more than twice as many leave
+MAX_LINE = 998  # octets without CRLF (RFC 5322, 2.1.1; RFC 5321, 4.5.3.1.6)
+
+
+class Content:
+    """What a message has from octet `start` on, and the facts of it as it leaves.
+
+    size: octets.  eight_bit: has an octet above 127.  nul: has a NUL.
+    longest: octets of its longest line without CRLF, as far as that is over MAX_LINE; else 0.
+    """
+
+    __slots__ = ("_data", "_slice", "_start", "_whole", "eight_bit", "longest", "nul", "size")
+
+    def __init__(self, data: Data, start: int = 0, slice_size: int = SLICE) -> None:
+        self._data = data
+        self._start = start
+        self._slice = slice_size
+        self._whole: bytes | None = None
+        self._examine()
+
+    def chunks(self) -> Iterator[bytes]:
+        """The octets as they leave, 1 MiB or less at a time."""
+        if self._whole is None:
+            yield from self._slices()
+        elif self._whole:
+            yield self._whole
+
+    def line_of(self, wanted: str) -> int:
+        """The line, counted from 1, of the first "nul" or of the first "long" line. A second look at the octets,
+        for the message that is refused anyway."""
+        lines, open_line = 1, 0
+        for chunk in self._slices():
+            at = chunk.find(b"\0") if wanted == "nul" else first_long_line(chunk, open_line)
+            if at >= 0:
+                return lines + chunk.count(b"\n", 0, at)
+            lines += chunk.count(b"\n")
+            open_line = _open_line(chunk, open_line)
+        return lines
+
+    def _examine(self) -> None:
+        self.size, self.longest = 0, 0
+        self.eight_bit = self.nul = False
+        chunk, open_line = b"", 0
+        for chunk in self._slices():
+            self.size += len(chunk)
+            self.eight_bit = self.eight_bit or not chunk.isascii()
+            self.nul = self.nul or b"\0" in chunk
+            if first_long_line(chunk, open_line) >= 0:
+                self.longest = max(self.longest, _longest_line(chunk, open_line))
+            open_line = _open_line(chunk, open_line)
+        if self.size == len(chunk):
+            self._whole = chunk  # in one slice, and so not to be made twice
+
+    def _slices(self) -> Iterator[bytes]:
+        data, end = self._data, len(self._data)
+        at = self._start
+        while at < end:
+            upto = min(at + self._slice, end)
+            if upto < end and data[upto - 1] == 13 and data[upto] == 10:
+                upto += 1  # a CRLF is not cut in two
+            chunk = crlf(data[at:upto])
+            if upto == end and not chunk.endswith(b"\n"):
+                chunk += b"\r\n"
+            yield chunk
+            at = upto
+
+
+def crlf(chunk: bytes) -> bytes:
+    """Octets with every CRLF, LF and lone CR as CRLF."""
+    returns = chunk.count(b"\r")
+    if returns:
+        if returns == chunk.count(b"\r\n") == chunk.count(b"\n"):
+            return chunk
+        chunk = chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    return chunk.replace(b"\n", b"\r\n")
+
+
+def _open_line(chunk: bytes, before: int) -> int:
+    """Octets of the line that a chunk leaves open, after one that left `before`."""
+    last = chunk.rfind(b"\n")
+    return before + len(chunk) if last < 0 else len(chunk) - last - 1
+
+
+def first_long_line(chunk: bytes, open_line: int) -> int:
+    """Where the first line over MAX_LINE starts in a chunk of CRLF lines, or -1; its first line has `open_line`
+    octets already. Goes as many whole lines forward at once as MAX_LINE octets hold."""
+    at, end = 0, len(chunk)
+    room = MAX_LINE + 2 - open_line
+    while at + room - 2 < end:
+        newline = chunk.rfind(b"\n", at, at + room) if room > 0 else -1
+        if newline < 0:
+            return at
+        at = newline + 1
+        room = MAX_LINE + 2
+    return -1
+
+
+def _longest_line(chunk: bytes, open_line: int) -> int:
+    first, *others = [len(line.removesuffix(b"\r")) for line in chunk.split(b"\n")]
+    return max([first + open_line, *others])

@@ -1,0 +1,127 @@
+"""The header section of a message as its fields, octet for octet (RFC 5322, 2.2).
+
+Nothing here is written anew: a field is a slice of the message, so what is not touched leaves as it came, and the
+signatures over it stay good.
+"""
+
+from __future__ import annotations
+
+from mailstrom_cli.mail.content import crlf
+from mailstrom_cli.values import value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from mailstrom_cli.mail.content import Data
+
+MAX_HEADER = 4 << 20  # octets; 20,000 common fields have a quarter of it
+NAME = bytes(range(33, 127))  # what a field name is made of, and `:`, which ends it (RFC 5322, 2.2)
+
+
+@value
+class Field:
+    """One field. line: its first, counted from 1.  name: as written.  key: the name in lower case.
+    raw: the whole field, folding and last CRLF included.  colon: where it is in `raw`."""
+
+    line: int
+    name: str
+    key: str
+    raw: bytes
+    colon: int
+
+    @property
+    def body(self) -> bytes:
+        """What follows the colon, unfolded and stripped of blanks (RFC 5322, 2.2.3)."""
+        return self.raw[self.colon + 1 :].replace(b"\r\n", b"").strip(b" \t")
+
+
+@value
+class Header:
+    """A header section. fields: in order.  octets: the section from its first field on, CRLF lines, without the
+    empty line after it.  lines: how many lines of the input it has, that empty one included.
+    blank: whether there is an empty line.  end: where the body starts in the input.
+    mbox: the line `From ...` before it was there.  fault: the first line that is no field, with what is wrong
+    with it, or None; no field after it is told of."""
+
+    fields: tuple[Field, ...]
+    octets: bytes
+    lines: int
+    blank: bool
+    end: int
+    mbox: bool
+    fault: tuple[int, str] | None
+
+
+def split_header(data: Data) -> Header:
+    """The header section at the start of a message whose lines end with LF, CRLF or CR."""
+    end, blank = _section(data)
+    section = crlf(data[: min(end, MAX_HEADER)])
+    fault = (1, f"the header section has over {MAX_HEADER} octets") if end > MAX_HEADER else None
+    if blank:
+        section = section[:-2]
+    elif section and not section.endswith(b"\n"):
+        section += b"\r\n"
+    mbox = _is_mbox_line(section)
+    start = section.index(b"\n") + 1 if mbox else 0
+    fields: list[Field] = []
+    if not fault:
+        fault = _split(section, start, 2 if mbox else 1, fields)
+    lines = section.count(b"\n") + blank
+    return Header(tuple(fields), section[start:], lines, blank, end, mbox, fault)
+
+
+def _section(data: Data) -> tuple[int, bool]:
+    """Where the body starts, and whether an empty line stands before it. Looks at MAX_HEADER octets at most."""
+    for window in (1 << 14, MAX_HEADER + 2):
+        head = data[:window]
+        if head.startswith((b"\r", b"\n")):
+            return (2 if head.startswith(b"\r\n") else 1), True
+        at = len(head)
+        for pair in (b"\n\n", b"\n\r", b"\r\r"):  # CRLF before or after makes no fourth
+            found = head.find(pair, 0, at + 1)
+            at = found if found >= 0 else at
+        if at + 2 < len(head):
+            return at + (3 if head[at + 1 : at + 3] == b"\r\n" else 2), True
+        if len(head) == len(data):
+            return (len(head), True) if at < len(head) else (len(data), False)
+    return len(data), False
+
+
+def _is_mbox_line(section: bytes) -> bool:
+    """Whether an mbox's separator comes first: `From ` and no colon for its next, which makes it a field."""
+    return section.startswith(b"From ") and not section[5:100].lstrip(b" \t").startswith(b":")
+
+
+def _split(section: bytes, at: int, number: int, fields: list[Field]) -> tuple[int, str] | None:
+    """Appends the fields from octet `at`, line `number`, on; what is wrong with the first line that is none."""
+    end = len(section)
+    while at < end:
+        stop = section.index(b"\n", at) + 1
+        first = number
+        number += 1
+        while section[stop : stop + 1] in (b" ", b"\t"):
+            stop = section.index(b"\n", stop) + 1
+            number += 1
+        raw = section[at:stop]
+        colon = raw.find(b":")
+        name = raw[:colon].rstrip(b" \t")  # blanks before the colon are obsolete, not wrong (RFC 5322, 4.5)
+        if colon < 1 or not name or name.translate(None, NAME):
+            return first, _fault(raw, colon, name)
+        text = name.decode("ascii")
+        fields.append(Field(first, text, text.lower(), raw, colon))
+        at = stop
+    return None
+
+
+def _fault(raw: bytes, colon: int, name: bytes) -> str:
+    line = raw[: raw.index(b"\r")].decode("ascii", "backslashreplace")
+    text = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in line)
+    text = f"`{text if len(text) <= 60 else text[:57] + '...'}`"
+    if raw[:1] in (b" ", b"\t"):
+        return f"{text} starts with a blank, which continues a field, and there is none before it"
+    if colon < 0 or b"\r" in raw[:colon]:
+        return f"{text} is no header field: it has no colon"
+    if not name:
+        return f"{text} has no field name before the colon"
+    strange = name.translate(None, NAME)[:1]
+    what = "a space" if strange == b" " else f"octet 0x{strange.hex().upper()}"
+    return f"{text} is no header field: its name would have {what} in it"
