@@ -1,0 +1,266 @@
+"""What `submit` does, without click: options and files in, ids out.
+
+Of many messages each stands alone: a bad one is told with its name, the others are stored, a group at a
+time, and the exit code is that of the first bad one.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+
+from mailstrom_cli.api import Mailstrom, Request, Submitted
+from mailstrom_cli.cli import report
+from mailstrom_cli.cli.options import NO_LIMIT
+from mailstrom_cli.cli.source import IN_MEMORY, STDIN, read_mbox, read_message
+from mailstrom_cli.config.text import plain
+from mailstrom_cli.errors import OK, TEMPORARY, UNAVAILABLE, USAGE, MailstromError
+from mailstrom_cli.mail.status import DELIVERED, FAILED
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import mmap
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from typing import Any, TypeVar
+
+    from mailstrom_cli.store.entry import Entry
+
+    Data = bytes | mmap.mmap
+    T = TypeVar("T")
+
+GROUP = 64  # messages that share their fsyncs; bounded, so that ids appear while a long list is stored
+GROUP_SIZE = 16 * IN_MEMORY
+
+
+def run(options: Mapping[str, Any], files: Sequence[str]) -> int:
+    """Submit stdin, or the files, or what is in mbox files; the exit code."""
+    refuse_controls(options)
+    check_verbosity(options)
+    now = time.time()
+    request = _request(options, now)
+    seconds = parse_wait(options["wait"])
+    if options["check"] and options["wait"] is not None:
+        raise MailstromError("--check stores nothing to --wait for", "leave one of them out")
+    if options["key"] is not None and (len(files) > 1 or options["mbox"]):
+        raise MailstromError("--key names one message, and more are given", "submit them one by one")
+    mail = Mailstrom.open(options["config"], options["spool"], options["via"])
+    code, ids = OK, []
+    for group in _groups(_messages(files, options, mail.settings.limits.message_size)):
+        for name, outcome in _submit(mail, group, request, check=options["check"]):
+            if isinstance(outcome, MailstromError):
+                told = report.failed(outcome, name)
+                code = code or told
+            else:
+                ids.append(outcome.id)
+                _tell(outcome, options)
+    if options["wait"] is not None and ids:
+        waited = outcome_code(mail.attempt(ids, seconds), quiet=options["quiet"])
+        code = code or waited
+    return code
+
+
+# --- options ---
+
+
+def refuse_controls(options: Mapping[str, Any]) -> None:
+    """Refuse a control character in any option: nothing may end a line of SMTP, of a header or of a log."""
+    for name, given in options.items():
+        for text in given if isinstance(given, tuple) else (given,):
+            if isinstance(text, str):
+                try:
+                    plain(text)
+                except ValueError as error:
+                    raise MailstromError(f"--{name}: the value {error}", None, USAGE) from None
+
+
+def check_verbosity(options: Mapping[str, Any]) -> None:
+    """Refuse -v with -q."""
+    if options["verbose"] and options["quiet"]:
+        raise MailstromError("-v and -q exclude each other", "leave one of them out")
+
+
+def parse_wait(text: str | None) -> float | None:
+    """The seconds of --wait=SECONDS; None for no bound (or no --wait)."""
+    if text is None or text == NO_LIMIT:
+        return None
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < 1e9:
+        raise MailstromError(f"--wait: {text!r} is not a number of seconds", "write --wait or --wait=30")
+    return seconds
+
+
+def _request(options: Mapping[str, Any], now: float) -> Request:
+    from_ = options["from"]
+    at = _option("--at", _time, options["at"], now)
+    expires = _option("--expires", _duration, options["expires"], now if at is None else max(at, now))
+    notify = _option("--notify", _notify, options["notify"]) or ()
+    for name in ("key", "envid"):
+        if options[name] == "":
+            raise MailstromError(f"--{name} is empty", "leave it out")
+    return Request(
+        reverse_path="" if from_ == "<>" else from_,
+        recipients=tuple(options["to"]) or None,
+        at=at,
+        expires=expires,
+        key=options["key"],
+        notify=notify,
+        ret=options["ret"],
+        envid=options["envid"],
+        submitter=_login(),
+    )
+
+
+def _option(name: str, parse: Callable[..., T], text: str | None, *more: float) -> T | None:
+    if text is None:
+        return None
+    try:
+        return parse(text, *more)
+    except ValueError as error:
+        raise MailstromError(f"{name}: {error}") from None
+
+
+def _time(text: str, now: float) -> float:
+    from mailstrom_cli.cli.times import parse_time
+
+    return parse_time(text, now)
+
+
+def _duration(text: str, start: float) -> float:
+    from mailstrom_cli.config.kinds import parse_duration
+
+    try:
+        return start + parse_duration(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is not a duration; write 90s, 5m, 2h or 5d") from None
+
+
+def _notify(text: str) -> tuple[str, ...]:
+    words = tuple(dict.fromkeys(text.lower().split(",")))
+    if words != ("never",) and not set(words) <= {"success", "failure", "delay"}:
+        raise ValueError(f"{text!r} is neither `never` nor a list of success, failure and delay")
+    return words
+
+
+def _login() -> str:
+    uid = os.getuid()
+    try:
+        import pwd
+
+        return pwd.getpwuid(uid).pw_name
+    except (ImportError, KeyError):
+        return str(uid)
+
+
+# --- messages ---
+
+
+def _messages(
+    files: Sequence[str], options: Mapping[str, Any], limit: int
+) -> Iterator[tuple[str | None, Data | MailstromError]]:
+    """Each message with its name (None for stdin), or why it cannot be read."""
+    if not files and not options["mbox"]:
+        if not options["quiet"] and sys.stdin is not None and sys.stdin.isatty():
+            report.tell("note", "reading the message from the terminal; Ctrl-D ends it")
+        files = (STDIN,)
+    for name in files:
+        try:
+            yield None if name == STDIN else name, read_message(name, limit)
+        except MailstromError as error:
+            yield None if name == STDIN else name, error
+    for name in options["mbox"]:
+        try:
+            yield from read_mbox(name, limit)
+        except MailstromError as error:
+            yield name, error
+
+
+def _groups(
+    messages: Iterator[tuple[str | None, Data | MailstromError]],
+) -> Iterator[list[tuple[str | None, Data | MailstromError]]]:
+    group: list[tuple[str | None, Data | MailstromError]] = []
+    size = 0
+    for name, data in messages:
+        group.append((name, data))
+        size += 0 if isinstance(data, MailstromError) else len(data)
+        if len(group) >= GROUP or size >= GROUP_SIZE:
+            yield group
+            group, size = [], 0
+    if group:
+        yield group
+
+
+def _submit(
+    mail: Mailstrom,
+    group: list[tuple[str | None, Data | MailstromError]],
+    request: Request,
+    *,
+    check: bool,
+) -> Iterator[tuple[str | None, Submitted | MailstromError]]:
+    """What became of each message of a group, in order."""
+    good = [(data, request) for _, data in group if not isinstance(data, MailstromError)]
+    if check:
+        outcomes = iter([_check(mail, data, request) for data, _ in good])
+    else:
+        outcomes = iter(mail.submit_many(good))
+    for name, data in group:
+        yield name, data if isinstance(data, MailstromError) else next(outcomes)
+
+
+def _check(mail: Mailstrom, data: Data, request: Request) -> Submitted | MailstromError:
+    try:
+        prepared = mail.check(data, request)
+    except MailstromError as error:
+        return error
+    envelope = prepared.envelope
+    fixes = tuple(str(fix) for fix in prepared.fixes)
+    return Submitted("", envelope.message_id, fixes, tuple(r.address for r in envelope.recipients))
+
+
+# --- telling ---
+
+
+def _tell(done: Submitted, options: Mapping[str, Any]) -> None:
+    """The id on stdout. What is stored stays stored when stdout cannot be written to, so that is no failure:
+    a caller that sees one would submit the message again."""
+    if (options["verbose"] or options["check"]) and not options["quiet"]:
+        for fix in done.fixes:
+            report.tell("note", fix)
+    line = ""
+    if options["json"]:
+        import json
+
+        fields = {
+            "id": done.id or None,
+            "message_id": done.message_id,
+            "fixes": list(done.fixes),
+            "recipients": list(done.recipients),
+        }
+        line = json.dumps(fields)
+    elif not options["check"]:
+        line = done.id
+    if not line:
+        return
+    try:
+        report.write_out(line + "\n")
+    except OSError as error:
+        if not done.id:
+            raise
+        report.tell("warning", f"stored as {done.id}, but stdout: {error.strerror}")
+
+
+def outcome_code(entries: Sequence[Entry], *, quiet: bool) -> int:
+    """Tell on stderr which recipients are not delivered; the exit code of --wait for these messages."""
+    code = OK
+    for entry in entries:
+        for recipient in entry.recipients:
+            if recipient.status == DELIVERED:
+                continue
+            code = UNAVAILABLE if code == UNAVAILABLE or recipient.status == FAILED else TEMPORARY
+            if not quiet:
+                reply = " ".join(str(p) for p in (recipient.code, recipient.enhanced, recipient.text) if p)
+                report.tell(recipient.status, f"{entry.id} {recipient.address} {reply}".rstrip())
+    return code

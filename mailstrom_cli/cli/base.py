@@ -1,0 +1,95 @@
+"""What the click commands share: options from a table, -v and -q on every command, and the open spool."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from mailstrom_cli.cli.accept import check_verbosity
+from mailstrom_cli.cli.options import NO_LIMIT, VERBOSITY, Option
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from mailstrom_cli.api import Mailstrom
+
+
+class Given:
+    """The global options of this command line; -v and -q may come after the command, too."""
+
+    def __init__(
+        self,
+        config: str | None = None,
+        spool: str | None = None,
+        via: Sequence[str] = (),
+        verbose: bool = False,
+        quiet: bool = False,
+    ) -> None:
+        self.config = config
+        self.spool = spool
+        self.via = tuple(via)
+        self.verbose = verbose
+        self.quiet = quiet
+
+    def add(self, *, verbose: bool, quiet: bool) -> None:
+        """Add what came after the command. Raises MailstromError when both are asked for."""
+        self.verbose |= verbose
+        self.quiet |= quiet
+        check_verbosity({"verbose": self.verbose, "quiet": self.quiet})
+
+    def open(self) -> Mailstrom:
+        """The spool and settings that the options name. Raises MailstromError."""
+        from mailstrom_cli.api import Mailstrom
+
+        return Mailstrom.open(self.config, self.spool, self.via)
+
+
+class Command(click.Command):
+    """A command on which --wait needs no value, and takes one only as --wait=VALUE."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        end = args.index("--") if "--" in args else len(args)
+        if any("--wait" in parameter.opts for parameter in self.params):
+            args = [f"--wait={NO_LIMIT}" if a == "--wait" and i < end else a for i, a in enumerate(args)]
+        return super().parse_args(ctx, args)
+
+
+def as_click(table: Iterable[Option]) -> list[click.Parameter]:
+    """The options of a table as click's."""
+    return [
+        click.Option(
+            [*option.names, option.dest],
+            help=option.help,
+            metavar=option.metavar,
+            is_flag=option.metavar is None,
+            multiple=option.many,
+            type=click.Choice(option.choices) if option.choices else None,
+        )
+        for option in table
+    ]
+
+
+def command(name: str, *options: Option) -> Callable[[Callable[..., int | None]], click.Command]:
+    """Make a function that takes `Given` first a click command with -v and -q.
+
+    Its docstring is the help; other parameters come from click decorators below this one, or `options`.
+    """
+
+    def decorate(function: Callable[..., int | None]) -> click.Command:
+        parameters = list(reversed(getattr(function, "__click_params__", [])))
+
+        @click.pass_obj
+        def callback(given: Given, **values: object) -> int | None:
+            given.add(verbose=bool(values.pop("verbose")), quiet=bool(values.pop("quiet")))
+            return function(given, **values)
+
+        return Command(
+            name,
+            callback=callback,
+            params=[*parameters, *as_click((*options, *VERBOSITY))],
+            help=function.__doc__,
+            context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+        )
+
+    return decorate

@@ -1,0 +1,65 @@
+"""How tables reach people: rich on a terminal, plain aligned columns in a pipe, one harmless line a cell."""
+
+from __future__ import annotations
+
+import json
+import sys
+from itertools import chain, islice
+from typing import TYPE_CHECKING
+
+from mailstrom_cli.cli.report import one_line, write_out
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from rich.console import Console
+    from rich.text import Text
+
+LONGEST_CELL = 200
+ALIGNED = 500  # rows that are looked at for the widths of plain columns; a long list is not held in memory
+STYLES = {"delivered": "green", "deferred": "yellow", "failed": "red", "queued": "cyan", "held": "magenta"}
+
+
+def on_terminal() -> bool:
+    """Whether stdout is a terminal, and not a dumb one."""
+    import os
+
+    return sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def print_json(object: object) -> None:
+    """One object on one line."""
+    write_out(json.dumps(object) + "\n")
+
+
+def print_text(text: str) -> None:
+    """One line of plain text."""
+    write_out(text + "\n")
+
+
+def plain_table(heading: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    """The lines of a table in a pipe: a heading, then a line a row, columns two spaces apart, nothing cut.
+
+    Nothing at all when there are no rows. An empty cell is `-`, so that columns can be counted.
+    """
+    safe = (tuple(one_line(cell, LONGEST_CELL) or "-" for cell in row) for row in rows)
+    first = list(islice(safe, ALIGNED))
+    if not first:
+        return
+    widths = [max(len(row[i]) for row in (heading, *first)) for i in range(len(heading))]
+    for row in chain([heading], first, safe):
+        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+
+
+def console() -> Console:
+    """The terminal of stdout."""
+    from rich.console import Console
+
+    return Console(highlight=False, soft_wrap=False)
+
+
+def cell(text: str, style: str = "") -> Text:
+    """Text from anywhere for a rich table: escaped, capped, never read as markup; words keep their colour."""
+    from rich.text import Text
+
+    return Text(one_line(text, LONGEST_CELL), style or STYLES.get(text, ""))

@@ -1,0 +1,121 @@
+"""`mailstrom queue`: what is not yet final, oldest first."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from mailstrom_cli.cli import output, report
+from mailstrom_cli.cli.base import command
+from mailstrom_cli.cli.options import Option
+from mailstrom_cli.cli.status import last_reply, size
+from mailstrom_cli.cli.times import ahead, iso, span
+from mailstrom_cli.cli.view import NULL_SENDER, queue_object
+from mailstrom_cli.mail.status import DELIVERED, STATES, UNFINISHED
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from mailstrom_cli.cli.base import Given
+    from mailstrom_cli.store.entry import Entry, RecipientState
+
+HEADING = ("ID", "STATUS", "SUBMITTED", "SIZE", "NEXT", "SENDER", "RECIPIENT", "REPLY")
+SHOWN = 3  # recipients of one message on a terminal
+
+
+@command(
+    "queue",
+    Option(
+        ("--state",),
+        "Only these states; repeatable (default: queued and deferred).",
+        "STATE",
+        many=True,
+        choices=(*STATES, "all"),
+    ),
+    Option(("--count",), "Print how many there are."),
+    Option(("--json",), "One JSON object a line, with the keys of `postqueue -j` beside those of status."),
+)
+def queue(given: Given, state: tuple[str, ...], count: bool, json: bool) -> int | None:
+    """List the messages that are neither delivered nor failed, oldest first.
+
+    On a terminal each message is shown with its recipients; in a pipe each has one line of aligned columns,
+    with its first recipient that is not delivered and how many more there are.
+    """
+    states = STATES if "all" in state else tuple(dict.fromkeys(state)) or UNFINISHED
+    mail = given.open()
+    if count:
+        output.print_text(str(mail.store.count(states)))
+        return None
+    entries = mail.queue(states)
+    if json:
+        for entry in entries:
+            output.print_json(queue_object(entry))
+    elif output.on_terminal():
+        _print_rich(entries, time.time(), quiet=given.quiet)
+    else:
+        for line in output.plain_table(HEADING, map(_row, entries)):
+            output.print_text(line)
+    return None
+
+
+def _waiting(entry: Entry) -> list[RecipientState]:
+    """The recipients worth showing: those that are not delivered, or all."""
+    return [r for r in entry.recipients if r.status != DELIVERED] or list(entry.recipients)
+
+
+def _next(entry: Entry, told: str) -> str:
+    return "held" if entry.held and entry.next_attempt is not None else told
+
+
+def _row(entry: Entry) -> Sequence[str]:
+    first, *others = _waiting(entry)
+    return (
+        entry.id,
+        entry.state,
+        iso(entry.submitted) or "",
+        str(entry.envelope.size),
+        _next(entry, iso(entry.next_attempt) or ""),
+        entry.envelope.reverse_path or NULL_SENDER,
+        f"{first.address}+{len(others)}" if others else first.address,
+        last_reply(first),
+    )
+
+
+def _print_rich(entries: Iterable[Entry], now: float, *, quiet: bool) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    table.add_column("ID", no_wrap=True)
+    table.add_column("AGE", justify="right", no_wrap=True)
+    table.add_column("SIZE", justify="right", no_wrap=True)
+    table.add_column("STATUS", no_wrap=True)
+    table.add_column("NEXT", no_wrap=True)
+    table.add_column("SENDER, RECIPIENTS, LAST REPLY", overflow="fold")
+    for entry in entries:
+        about = Text()
+        for i, (text, style) in enumerate(_about(entry)):
+            about.append("\n" if i else "").append_text(output.cell(text, style))
+        table.add_row(
+            output.cell(entry.id, "bold"),
+            span(now - entry.submitted),
+            size(entry.envelope.size),
+            output.cell(entry.state),
+            output.cell(_next(entry, ahead(entry.next_attempt, now))),
+            about,
+        )
+    if table.row_count:
+        output.console().print(table)
+    elif not quiet:
+        report.tell("note", "the queue is empty")
+
+
+def _about(entry: Entry) -> Iterator[tuple[str, str]]:
+    waiting = _waiting(entry)
+    yield f"{entry.envelope.reverse_path or NULL_SENDER}", "dim"
+    for recipient in waiting[:SHOWN]:
+        yield recipient.address, "none"
+        if text := last_reply(recipient):
+            yield f"  {text}", "yellow"
+    if len(waiting) > SHOWN:
+        yield f"and {len(waiting) - SHOWN} more", "dim"

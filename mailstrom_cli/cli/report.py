@@ -1,0 +1,124 @@
+"""Where every error becomes two lines on stderr and an exit code, and the plain words that go there."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+
+from mailstrom_cli.errors import NO_PERMISSION, SOFTWARE, TEMPORARY, MailstromError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+INTERRUPTED = 130  # 128 + SIGINT, as a shell tells it
+BROKEN_PIPE = 141  # 128 + SIGPIPE
+
+# Out of something that comes back (or is made to): never the fault of what was asked for.
+PASSING = (
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EMFILE,
+    errno.ENFILE,
+    errno.ENOMEM,
+    errno.EAGAIN,
+    errno.EIO,
+    errno.EROFS,
+)
+_LONGEST = 1000
+
+
+def guarded(work: Callable[[], int], arguments: Sequence[str]) -> int:
+    """Do the work and turn whatever it raises into a message and an exit code.
+
+    `arguments` only tell whether -v asks for the traceback of a bug.
+    """
+    try:
+        code = work()
+        if sys.stdout is not None:
+            sys.stdout.flush()
+        return code
+    except MailstromError as error:
+        return failed(error)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        _forget_stdout()
+        return BROKEN_PIPE
+    except MemoryError:
+        return failed(MailstromError("out of memory", exit_code=TEMPORARY))
+    except Exception as error:
+        if isinstance(error, OSError):
+            known = of_system(error)
+            if known is not None:
+                _forget_stdout()
+                return failed(known)
+        if any(argument in ("-v", "--verbose") for argument in arguments):
+            import traceback
+
+            traceback.print_exc()
+        text = f"{type(error).__name__}: {error}"
+        return failed(
+            MailstromError(f"internal error, {text}", "run it again with -v for a traceback", SOFTWARE)
+        )
+
+
+def of_system(error: OSError) -> MailstromError | None:
+    """An operating system's error that is no bug of ours, in our words; None for the others."""
+    what = f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror)
+    if error.errno in PASSING:
+        return MailstromError(what, exit_code=TEMPORARY)
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return MailstromError(what, exit_code=NO_PERMISSION)
+    return None
+
+
+def failed(error: MailstromError, about: str | None = None) -> int:
+    """Tell an error (`about`: of which file or id) on stderr; its exit code."""
+    tell("error", f"{about}: {error.message}" if about else error.message)
+    if error.hint:
+        tell("hint", error.hint)
+    return error.exit_code
+
+
+def tell(kind: str, text: str) -> None:
+    """One line on stderr, whatever the text holds; a stderr that cannot be written to is no error."""
+    try:
+        sys.stderr.write(f"{kind}: {one_line(text)}\n")
+        sys.stderr.flush()
+    except (OSError, AttributeError, ValueError):
+        pass
+
+
+def write_out(text: str) -> None:
+    """Write data to stdout, at once."""
+    if sys.stdout is None:
+        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
+def one_line(text: str, longest: int = _LONGEST) -> str:
+    """Text from elsewhere as one harmless line: control, C1, bidirectional and other invisible
+    characters escaped, cut at `longest` characters."""
+    if len(text) > longest:
+        text = text[: longest - 1] + "…"
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else escaped(c) for c in text)
+
+
+def escaped(character: str) -> str:
+    r"""How an unprintable character is shown: \n, \x1b, \u202e."""
+    return character.encode("unicode_escape", "surrogatepass").decode("ascii")
+
+
+def _forget_stdout() -> None:
+    """Send what is still buffered for a stdout that is gone nowhere, so that the exit is quiet."""
+    try:
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, 1)
+        os.close(null)
+    except OSError:
+        pass
