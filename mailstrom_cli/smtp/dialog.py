@@ -63,9 +63,9 @@ if TYPE_CHECKING:
 class Failure:
     """Why a session cannot go on.
 
-    kind: "refused" (the reply says so), "lost", "timeout", "malformed" (no SMTP reply), "tls" (no TLS where it
-    is required, or a failed handshake or verification), "unreachable" (no connection), "local" (this machine
-    cannot, e.g. no file descriptor or no password: nobody's fault but ours).
+    kind: "refused" (the reply says so), "lost", "timeout", "malformed" (no SMTP reply), "tls" (none where
+    it is required, or a failed handshake or verification), "unreachable" (no connection), "local" (this
+    machine cannot, e.g. no file descriptor or no password: nobody's fault but ours).
     """
 
     kind: str

@@ -30,6 +30,11 @@ class ReplyParser:
         self._pending += data
 
     @property
+    def backlog(self) -> int:
+        """Octets received and not yet taken."""
+        return len(self._pending)
+
+    @property
     def pending(self) -> bool:
         """Something was received that has not been taken as a reply."""
         return bool(self._pending or self._lines)

@@ -1,0 +1,220 @@
+"""One connection: bytes out, replies in, each wait bounded (monotonic seconds), with or without TLS.
+
+An event loop and one protocol object a connection: a stalled server costs a few kilobytes and no thread, and
+nothing is copied through stream buffers that SMTP, which talks in lines, does not need.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+
+from mailstrom_cli.smtp import stages
+from mailstrom_cli.smtp.dialog import Failure, SessionFailed
+from mailstrom_cli.smtp.wire import Malformed, ReplyParser
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from mailstrom_cli.mail.reply import Reply
+    from mailstrom_cli.policy.mx import Target
+
+SEND_BUFFER = 256 * 1024
+MAX_BACKLOG = 512 * 1024
+"""Octets a server may have said that nobody asked for; more is a flood, and the connection is dropped."""
+
+
+class Stream(asyncio.Protocol):
+    """A connection to a server. Every method raises SessionFailed for what the network or the peer does."""
+
+    def __init__(self) -> None:
+        self._parser = ReplyParser()
+        self._transport: asyncio.Transport | None = None
+        self._lost: str | None = None  # why the connection ended
+        self._waiting: asyncio.Future[None] | None = None
+        self._writable: asyncio.Future[None] | None = None
+
+    # --- what the event loop calls ---
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        transport.set_write_buffer_limits(high=SEND_BUFFER)
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self._parser.feed(data)
+        if self._parser.backlog > MAX_BACKLOG:
+            self.close()
+        _wake(self._waiting)
+
+    def eof_received(self) -> bool:
+        self._end("the server closed the connection")
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._end(_reason(exc) if exc else "the server closed the connection")
+
+    def pause_writing(self) -> None:
+        self._writable = asyncio.get_running_loop().create_future()
+
+    def resume_writing(self) -> None:
+        _wake(self._writable)
+        self._writable = None
+
+    def _end(self, why: str) -> None:
+        if self._lost is None:
+            self._lost = why
+        _wake(self._waiting)
+        _wake(self._writable)
+
+    # --- what the driver calls ---
+
+    @property
+    def idle(self) -> bool:
+        """Open, and the server has said nothing since its last reply: fit for another transaction."""
+        return self._lost is None and not self._parser.pending
+
+    @property
+    def answered(self) -> bool:
+        """The server has said something that was not read yet."""
+        return self._parser.pending
+
+    def write(self, data: bytes) -> None:
+        """Queue bytes; a connection that is gone is told by the next wait, which may still find a reply."""
+        if self._transport is not None and self._lost is None:
+            self._transport.write(data)
+
+    async def drained(self, stage: str, seconds: float) -> bool:
+        """Wait until there is room to write more; False when the connection is gone."""
+        if self._writable is not None and self._lost is None:
+            await self._bounded(self._writable, stage, seconds)
+        return self._lost is None
+
+    async def read_reply(self, stage: str, seconds: float) -> Reply:
+        """The next reply. What was received before the end of a connection still counts."""
+        deadline = asyncio.get_running_loop().time() + seconds
+        while True:
+            try:
+                reply = self._parser.next_reply()
+            except Malformed as error:
+                raise SessionFailed(Failure("malformed", stage, str(error))) from None
+            if reply is not None:
+                return reply
+            if self._lost is not None:
+                raise SessionFailed(Failure("lost", stage, f"{self._lost} {stages.WHILE[stage]}"))
+            loop = asyncio.get_running_loop()
+            self._waiting = loop.create_future()
+            try:
+                await self._bounded(self._waiting, stage, deadline - loop.time())
+            finally:
+                self._waiting = None
+
+    async def _bounded(self, future: asyncio.Future[None], stage: str, seconds: float) -> None:
+        loop = asyncio.get_running_loop()
+        timer = loop.call_later(max(0.0, seconds), _time_out, future)
+        try:
+            await future
+        except TimeoutError:
+            raise SessionFailed(Failure("timeout", stage, f"timed out {stages.WHILE[stage]}")) from None
+        finally:
+            timer.cancel()
+
+    async def start_tls(self, context: ssl.SSLContext, name: str, seconds: float) -> None:
+        """TLS on this connection. What came in plain text behind the reply to STARTTLS is an attack."""
+        stage = stages.STARTTLS
+        if self._parser.pending:
+            raise SessionFailed(Failure("tls", stage, "the server sent plain text after its STARTTLS reply"))
+        if self._transport is None or self._lost is not None:
+            raise SessionFailed(Failure("lost", stage, f"{self._lost} {stages.WHILE[stage]}"))
+        loop = asyncio.get_running_loop()
+        try:
+            self._transport = await loop.start_tls(
+                self._transport, self, context, server_hostname=name, ssl_handshake_timeout=seconds
+            )
+        except (OSError, ssl.SSLError) as error:
+            raise SessionFailed(Failure("tls", stage, f"TLS failed: {_reason(error)}")) from None
+        if self._transport is None:
+            raise SessionFailed(Failure("tls", stage, "TLS failed: the server closed the connection"))
+        # After start_tls no connection_made is called again.
+        self._transport.set_write_buffer_limits(high=SEND_BUFFER)
+
+    @property
+    def tls_version(self) -> str | None:
+        """ "TLSv1.3", or None in plain text."""
+        if self._transport is None:
+            return None
+        wrapped: ssl.SSLObject | None = self._transport.get_extra_info("ssl_object")
+        return wrapped.version() if wrapped is not None else None
+
+    def close(self) -> None:
+        """Drop the connection at once."""
+        self._end("the connection was closed")
+        if self._transport is not None:
+            self._transport.abort()
+
+
+async def connect(
+    target: Target,
+    seconds: float,
+    source_address: str = "",
+    tls: tuple[ssl.SSLContext, str, float] | None = None,
+) -> Stream:
+    """A connection to one address; `tls` is (context, server name, handshake seconds) for implicit TLS."""
+    stage = stages.CONNECT
+    loop = asyncio.get_running_loop()
+    stream = Stream()
+    try:
+        async with asyncio.timeout(seconds):
+            if target.port is None:
+                await loop.create_unix_connection(lambda: stream, target.address)
+            else:
+                local = (source_address, 0) if source_address else None
+                await loop.create_connection(lambda: stream, target.address, target.port, local_addr=local)
+    except TimeoutError:
+        raise SessionFailed(Failure("unreachable", stage, f"timed out {stages.WHILE[stage]}")) from None
+    except OSError as error:
+        kind = "local" if error.errno in _OURS else "unreachable"
+        raise SessionFailed(Failure(kind, stage, _reason(error))) from None
+    if tls is not None:
+        try:
+            await stream.start_tls(*tls)
+        except BaseException:
+            stream.close()
+            raise
+    return stream
+
+
+def _ours() -> frozenset[int]:
+    import errno
+
+    return frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EADDRNOTAVAIL})
+
+
+_OURS = _ours()
+"""Errors of this machine, which say nothing of a host."""
+
+
+def _reason(error: BaseException) -> str:
+    """An error of the network in the words a person knows, without Python's."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"certificate not verified: {error.verify_message}"
+    if isinstance(error, ssl.SSLError):
+        return (error.reason or str(error)).replace("_", " ").lower()
+    if isinstance(error, TimeoutError):
+        return "timed out"
+    if isinstance(error, OSError) and error.errno is not None:
+        import os
+
+        return os.strerror(error.errno)
+    return str(error) or type(error).__name__
+
+
+def _wake(future: asyncio.Future[None] | None) -> None:
+    if future is not None and not future.done():
+        future.set_result(None)
+
+
+def _time_out(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        with contextlib.suppress(asyncio.InvalidStateError):
+            future.set_exception(TimeoutError())

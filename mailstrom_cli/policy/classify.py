@@ -1,0 +1,216 @@
+"""What a reply or a failure means for a recipient: the one place that decides between another try and an end.
+
+    event                                        verdict
+    ----------------------------------------     ----------------------------------------------------------
+    250 to the end of data                       delivered
+    4xx at MAIL, RCPT, DATA, end of data; 421    deferred; another host may do better
+    5xx at MAIL, RCPT, DATA, end of data         failed
+    RCPT 452, or 552 "too many recipients"       that recipient again at once, in a transaction of its own
+    RCPT 552 5.2.2 (mailbox full)                deferred until the message is a day old, then failed
+    no connection; greeting or EHLO refused      next address; then deferred, no retry is used up
+    greeting 521 (accepts no mail)               the same for a day, then failed (RFC 7504)
+    TLS required and missing or not verified     next host; then deferred 4.7.4 or 4.7.5, no retry is used up
+    TLS failed, level may                        deferred 4.7.5; plain text from the second attempt on
+    AUTH refused                                 deferred 4.7.8, no retry is used up: never the mail's fault
+    connection lost or timed out                 deferred 4.4.2; another host may do better
+    the same after the end of data               deferred, maybe delivered; no other host is tried now
+    what is no SMTP reply                        deferred 4.5.0, failed 5.5.0 from the third time on
+    SIZE, 8BITMIME, SMTPUTF8 not granted         next host; then failed 5.3.4, 5.6.3, 5.6.7
+    this machine cannot                          deferred 4.3.0, no retry is used up
+    domain: NXDOMAIN, no address                 failed 5.4.4
+    domain: null MX                              failed 556 5.1.10 (RFC 7505)
+    domain: SERVFAIL, REFUSED, time-out          deferred 4.4.3, no retry is used up
+    relay without an address                     deferred 4.4.4, no retry is used up: a typo bounces no mail
+
+A reply's own enhanced code counts if its class is that of the reply; otherwise x.0.0 is made of it.
+"""
+
+from __future__ import annotations
+
+import re
+
+from mailstrom_cli.mail.status import DEFERRED, DELIVERED, FAILED
+from mailstrom_cli.smtp import stages
+from mailstrom_cli.values import value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from mailstrom_cli.mail.envelope import Envelope
+    from mailstrom_cli.mail.reply import Reply
+    from mailstrom_cli.policy.mx import Lookup
+    from mailstrom_cli.smtp.dialog import Answer, Capabilities, Failure
+
+DAY = 86_400.0
+MALFORMED_TRIES = 3
+GREYLIST_WAIT = 60.0, 3600.0
+"""Seconds: what a server asks us to wait is believed between these."""
+
+
+@value
+class Circumstances:
+    """What else counts. age: seconds since submission.  attempts: how many ended before this one.
+    tls_required: no plain text, whatever happens."""
+
+    age: float = 0.0
+    attempts: int = 0
+    tls_required: bool = False
+
+
+@value
+class Verdict:
+    """What it means for a recipient; the fields are those of `mail.status.Result`, and two more.
+
+    next_host: another host of the same next hop may do better, now.
+    again: the same server may take it, now, in another transaction.
+    """
+
+    status: str
+    text: str
+    code: int | None = None
+    enhanced: str | None = None
+    next_host: bool = False
+    again: bool = False
+    unreachable: bool = False
+    retry_after: float | None = None
+    maybe_delivered: bool = False
+    remote_id: str | None = None
+
+
+def answer(told: Answer, circumstances: Circumstances) -> Verdict:
+    """For what a transaction told of one recipient."""
+    if told.failure is not None:
+        return failure(told.failure, circumstances)
+    assert told.reply is not None
+    return _reply(told.stage, told.reply, circumstances)
+
+
+def _reply(stage: str, reply: Reply, circumstances: Circumstances) -> Verdict:
+    if stage == stages.DOT and 200 <= reply.code < 300:
+        text = reply.text or "accepted"
+        enhanced = reply.enhanced or "2.0.0"
+        return Verdict(DELIVERED, text, reply.code, enhanced, remote_id=remote_id(reply.text))
+    if reply.positive:
+        return _malformed(f"unexpected reply {reply.code} {reply.text}", circumstances)
+    text = reply.text or f"refused {stages.WHILE[stage]}"
+    enhanced = reply.enhanced or f"{reply.code // 100}.0.0"
+    if stage == stages.RCPT and _too_many(reply):
+        return Verdict(DEFERRED, text, reply.code, enhanced, again=True, next_host=True)
+    if reply.transient:
+        wait = asked_to_wait(reply.text)
+        return Verdict(DEFERRED, text, reply.code, enhanced, next_host=wait is None, retry_after=wait)
+    if reply.code == 552 and reply.enhanced == "5.2.2" and circumstances.age < DAY:
+        return Verdict(DEFERRED, text, reply.code, enhanced)
+    return Verdict(FAILED, text, reply.code, enhanced)
+
+
+def _too_many(reply: Reply) -> bool:
+    """RFC 5321, 4.5.3.1.10: 452, and 552 where a server still says it so."""
+    if reply.code == 452:
+        return reply.enhanced in (None, "4.5.3")
+    return reply.code == 552 and (reply.enhanced == "5.5.3" or "too many" in reply.text.lower())
+
+
+def failure(failed: Failure, circumstances: Circumstances) -> Verdict:
+    """For a session that ended early. Before MAIL it tells of the host, not of the message."""
+    opening = failed.stage in stages.OPENING
+    text, reply = failed.text, failed.reply
+    if failed.kind == "local":
+        return Verdict(DEFERRED, text, enhanced="4.3.0", unreachable=True)
+    if failed.kind == "tls":
+        code = reply.code if reply is not None else None
+        enhanced = "4.7.5" if reply is None and "does not offer" not in text else "4.7.4"
+        return Verdict(DEFERRED, text, code, enhanced, next_host=True, unreachable=circumstances.tls_required)
+    if failed.stage == stages.AUTH and failed.kind == "refused":
+        code = reply.code if reply is not None else None
+        return Verdict(DEFERRED, f"login refused: {text}", code, "4.7.8", next_host=True, unreachable=True)
+    if failed.kind == "malformed" and not opening:
+        return _malformed(text, circumstances)
+    if failed.kind == "refused" and reply is not None:
+        if failed.stage == stages.GREETING and reply.code == 521 and circumstances.age >= DAY:
+            return Verdict(FAILED, text, 521, "5.3.2", next_host=True)
+        told = reply.enhanced if reply.transient else None
+        return Verdict(DEFERRED, text, reply.code, told or "4.3.2", next_host=True, unreachable=True)
+    if failed.stage == stages.DOT:
+        return Verdict(DEFERRED, text, enhanced="4.4.2", maybe_delivered=True)
+    enhanced = "4.4.1" if failed.kind == "unreachable" else "4.4.2"
+    return Verdict(DEFERRED, text, enhanced=enhanced, next_host=True, unreachable=opening)
+
+
+def _malformed(text: str, circumstances: Circumstances) -> Verdict:
+    if circumstances.attempts + 1 >= MALFORMED_TRIES:
+        return Verdict(FAILED, text, enhanced="5.5.0", next_host=True)
+    return Verdict(DEFERRED, text, enhanced="4.5.0", next_host=True)
+
+
+def unsuited(session: Capabilities, envelope: Envelope, addresses: tuple[str, ...]) -> Verdict | None:
+    """Why this server cannot take this message at all, judged by what it offered; None when it can."""
+    if session.size is not None and envelope.size > session.size:
+        text = f"the message has {envelope.size} octets, and the server takes {session.size}"
+        return Verdict(FAILED, text, enhanced="5.3.4", next_host=True)
+    if envelope.smtputf8 and "SMTPUTF8" not in session:
+        text = "the message needs SMTPUTF8, and the server does not offer it"
+        return Verdict(FAILED, text, enhanced="5.6.7", next_host=True)
+    if not all(address.isascii() for address in (envelope.reverse_path, *addresses)) and (
+        "SMTPUTF8" not in session
+    ):
+        text = "an address needs SMTPUTF8, and the server does not offer it"
+        return Verdict(FAILED, text, enhanced="5.6.7", next_host=True)
+    if envelope.body == "8bitmime" and "8BITMIME" not in session:
+        text = "the message has 8-bit content, and the server does not offer 8BITMIME"
+        return Verdict(FAILED, text, enhanced="5.6.3", next_host=True)
+    return None
+
+
+def lookup(told: Lookup, *, relay: bool) -> Verdict:
+    """For a next hop of which DNS gave no address: a relay is never a reason to fail, a domain may be."""
+    if told.kind == "failed":
+        return Verdict(DEFERRED, told.text, enhanced="4.4.3", unreachable=True)
+    if relay:
+        return Verdict(DEFERRED, told.text, enhanced="4.4.4", unreachable=True)
+    if told.kind == "nullmx":
+        return Verdict(FAILED, told.text, 556, "5.1.10")
+    return Verdict(FAILED, told.text, enhanced="5.4.4")
+
+
+def surprise(error: BaseException) -> Verdict:
+    """For a bug of ours: the mail waits, it is never failed for it."""
+    return Verdict(DEFERRED, f"internal error: {type(error).__name__}", enhanced="4.3.0", unreachable=True)
+
+
+def more_telling(before: Verdict | None, after: Verdict) -> Verdict:
+    """Of what two hosts of one next hop said, what counts: an end that no other host can change, else what a
+    server said of the mail before what kept us from asking, and a hope before an end."""
+    if before is None or not after.next_host or after.status == DELIVERED:
+        return after
+    return max(before, after, key=_weight)
+
+
+def _weight(verdict: Verdict) -> int:
+    if verdict.status == FAILED:
+        return 0
+    return 1 if verdict.unreachable else 2
+
+
+# --- reading replies that people wrote ---
+
+_WAIT = re.compile(r"(\d{1,5})\s*(s|secs?|seconds?|m|mins?|minutes?|h|hours?)\b", re.IGNORECASE)
+_UNIT = {"s": 1.0, "m": 60.0, "h": 3600.0}
+_QUEUED_AS = re.compile(r"(?:queued as|queued mail for delivery|id=|\bid)\s*([0-9A-Za-z._@-]{4,100})", re.I)
+
+
+def asked_to_wait(text: str) -> float | None:
+    """Seconds that a deferring server asks for ("greylisted, try again in 5 minutes"), clamped."""
+    lowered = text.lower()
+    if not any(word in lowered for word in ("greylist", "graylist", "retry", "try again", "wait")):
+        return None
+    found = _WAIT.search(text)
+    if found is None:
+        return None
+    least, most = GREYLIST_WAIT
+    return min(most, max(least, int(found[1]) * _UNIT[found[2][0].lower()]))
+
+
+def remote_id(text: str) -> str | None:
+    """The id under which a server says that it queued the message ("2.0.0 Ok: queued as 4FvXyz")."""
+    found = _QUEUED_AS.search(text)
+    return found[1] if found else None

@@ -1,0 +1,76 @@
+"""Which hosts take mail for a domain, and in which order they are tried (RFC 5321, 5.1; null MX RFC 7505)."""
+
+from __future__ import annotations
+
+from mailstrom_cli.values import value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from random import Random
+
+MAX_ADDRESSES = 5
+"""Addresses tried in one attempt, of both families if the hosts have both."""
+
+
+@value
+class Lookup:
+    """What DNS said. kind: "found", "nxdomain" (no such name), "nodata" (the name has none of it),
+    "nullmx" (the domain takes no mail) or "failed" (no answer that counts; `text` names the resolver)."""
+
+    kind: str
+    text: str = ""
+
+
+@value
+class MxRecord:
+    """preference: lower is tried first.  host: without the final dot; "" is the root, ".": a null MX."""
+
+    preference: int
+    host: str
+
+
+@value
+class Target:
+    """One address to dial. name: the host name, for TLS and for people.  port None: the path of a socket."""
+
+    name: str
+    address: str
+    port: int | None
+
+    def __str__(self) -> str:
+        if self.port is None:
+            return self.address
+        return (
+            f"{self.name}[{self.address}]:{self.port}"
+            if self.name != self.address
+            else f"[{self.address}]:{self.port}"
+        )
+
+
+def is_null_mx(records: Sequence[MxRecord]) -> bool:
+    """RFC 7505, 3: one record, whose exchange is the root."""
+    return len(records) == 1 and records[0].host == ""
+
+
+def in_order(records: Sequence[MxRecord], rng: Random) -> list[str]:
+    """Hosts by preference, those of equal preference shuffled; a root among real hosts is passed over."""
+    shuffled = [r for r in records if r.host]
+    rng.shuffle(shuffled)
+    return list(dict.fromkeys(r.host.lower() for r in sorted(shuffled, key=lambda r: r.preference)))
+
+
+def wanted_families(ip: str) -> tuple[str, ...]:
+    """The record types to look up for `[smtp] ip`."""
+    return {"ipv4": ("A",), "ipv6": ("AAAA",)}.get(ip, ("A", "AAAA"))
+
+
+def choose(targets: Sequence[Target]) -> list[Target]:
+    """The first MAX_ADDRESSES, where the last place goes to the other family if it would be left out."""
+    chosen = list(targets[:MAX_ADDRESSES])
+    families = {":" in t.address for t in chosen}
+    if len(families) == 1:
+        other = next((t for t in targets[MAX_ADDRESSES:] if (":" in t.address) not in families), None)
+        if other is not None:
+            chosen[-1] = other
+    return chosen

@@ -1,0 +1,49 @@
+"""Which way a recipient's mail goes: the first [[route]] that matches, else `via`."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+
+from mailstrom_cli.values import value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from mailstrom_cli.config.schema import Settings
+    from mailstrom_cli.config.via import Via
+
+
+@value
+class NextHop:
+    """Where mail goes next: the ways to try in order, and the domain that an `mx:` among them means."""
+
+    vias: tuple[Via, ...]
+    domain: str
+
+    def __str__(self) -> str:
+        return ",".join(f"mx:{self.domain}" if via.scheme == "mx" else str(via) for via in self.vias)
+
+
+def domain_of(address: str) -> str:
+    """The domain of an address in lower case; "" for a bare local name."""
+    return address.rpartition("@")[2].lower() if "@" in address else ""
+
+
+def next_hop(settings: Settings, sender: str, recipient: str) -> NextHop:
+    vias = settings.via
+    for route in settings.route:
+        if _matches(route.sender, sender) and _matches(route.recipient, recipient):
+            vias = route.via
+            break
+    # Mail for many domains shares one next hop unless the domain decides: that is one queue and one window.
+    domain = domain_of(recipient) if any(via.scheme == "mx" for via in vias) else ""
+    return NextHop(vias, domain)
+
+
+def _matches(pattern: str | None, address: str) -> bool:
+    """`*` is any text; a pattern without @ is a domain; `<>` is the null reverse-path."""
+    if pattern is None:
+        return True
+    if pattern == "<>":
+        return not address
+    wanted = pattern.lower().replace("[", "[[]")
+    return fnmatchcase(address.lower() if "@" in pattern else domain_of(address), wanted)

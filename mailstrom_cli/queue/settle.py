@@ -1,0 +1,116 @@
+"""What the results of an attempt mean for a message: the event to record. Pure."""
+
+from __future__ import annotations
+
+from mailstrom_cli.mail.status import DEFERRED, FAILED
+from mailstrom_cli.policy import retry
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from random import Random
+    from typing import Any
+
+    from mailstrom_cli.config.schema import Retry
+    from mailstrom_cli.mail.status import Result
+    from mailstrom_cli.store.base import HostState
+    from mailstrom_cli.store.entry import Entry, Event, RecipientState
+
+TRANSCRIPT_OCTETS = 16_384
+EXPIRED = "5.4.7"  # RFC 3463, 3.5: delivery time expired
+
+
+def expiry(entry: Entry, settings: Retry) -> float:
+    """When the message is given up (seconds since the epoch); time on hold does not count."""
+    if entry.envelope.expires is not None:
+        return entry.envelope.expires
+    return (entry.envelope.at or entry.submitted) + settings.max_age + entry.held_for
+
+
+def settle(
+    entry: Entry,
+    results: Sequence[Result],
+    now: float,
+    settings: Retry,
+    host: HostState | None,
+    rng: Random,
+) -> Event:
+    """The event for the results of one attempt. host: the back-off of the next hop, if it was out of reach."""
+    states = {r.address: r for r in entry.recipients}
+    ends = expiry(entry, settings)
+    rows = [_row(states[told.address], told, now, ends, settings, host, rng) for told in results]
+    event: dict[str, Any] = {"event": "results", "time": now, "recipients": rows}
+    transcript = "\n".join(told.transcript for told in results if told.transcript)
+    if transcript:
+        event["transcript"] = transcript[:TRANSCRIPT_OCTETS]
+    return event
+
+
+def _row(
+    state: RecipientState,
+    told: Result,
+    now: float,
+    ends: float,
+    settings: Retry,
+    host: HostState | None,
+    rng: Random,
+) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "address": told.address,
+        "status": told.status,
+        "attempts": state.attempts + 1,
+        "retries": state.retries,
+        "code": told.code,
+        "enhanced": told.enhanced,
+        "text": told.text,
+        "host": told.host,
+        "tls": told.tls,
+        "remote_id": told.remote_id,
+    }
+    if told.maybe_delivered:
+        row["maybe_delivered"] = True
+    if told.status == DEFERRED:
+        if not told.unreachable:
+            row["retries"] += 1
+        if now >= ends:
+            row.update(_expired(told.text))
+        elif not told.unreachable and retry.exhausted(settings, row["retries"]):
+            row.update(status=FAILED, text=f"given up after {row['attempts']} attempts: {told.text}")
+        else:
+            # One more try at the very end is worth more than an end without one.
+            row["next"] = round(min(_next(told, row, now, settings, host, rng), ends), 3)
+    return {key: held for key, held in row.items() if held is not None}
+
+
+def _next(
+    told: Result, row: dict[str, Any], now: float, settings: Retry, host: HostState | None, rng: Random
+) -> float:
+    if told.unreachable:
+        return host.until if host is not None else now + retry.host_delay(settings, row["attempts"], rng)
+    if told.retry_after is not None:
+        return now + retry.spread(told.retry_after * (1 + settings.jitter), settings.jitter, rng)
+    return now + retry.delay(settings, row["retries"], rng)
+
+
+def _expired(reason: str) -> dict[str, Any]:
+    return {"status": FAILED, "enhanced": EXPIRED, "text": f"expired: {reason}"}
+
+
+def suspend(
+    entry: Entry, addresses: Sequence[str], now: float, settings: Retry, host: HostState
+) -> Event | None:
+    """The event for recipients whose next hop is left alone for now: no attempt is made or counted. None when
+    it would say nothing that is not on record, so that an outage of days adds no line a minute."""
+    ends = expiry(entry, settings)
+    rows: list[dict[str, Any]] = []
+    for state in entry.recipients:
+        if state.address not in addresses:
+            continue
+        row = {"address": state.address, "attempts": state.attempts, "retries": state.retries}
+        if now >= ends:
+            rows.append(row | _expired(host.reason))
+        elif state.status != DEFERRED:
+            text = f"not tried, the next hop is out of reach: {host.reason}"
+            row |= {"status": DEFERRED, "enhanced": "4.4.1", "text": text, "next": min(host.until, ends)}
+            rows.append(row)
+    return {"event": "results", "time": now, "recipients": rows} if rows else None

@@ -1,0 +1,82 @@
+"""The Transport protocol: one job in, one result for each of its recipients out, never an exception."""
+
+from __future__ import annotations
+
+from mailstrom_cli.mail.status import DEFERRED, Result
+from mailstrom_cli.values import replace, value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import BinaryIO, Protocol
+
+    from mailstrom_cli.config.via import Via
+    from mailstrom_cli.mail.envelope import Envelope, Recipient
+    from mailstrom_cli.policy.classify import Circumstances, Verdict
+    from mailstrom_cli.policy.routing import NextHop
+else:
+    Protocol = object
+
+
+@value
+class Job:
+    """Some recipients of one message on their way to one next hop.
+
+    domain: theirs, for mx.  open_message: the message exactly as it is sent.
+    """
+
+    id: str
+    envelope: Envelope
+    recipients: tuple[Recipient, ...]
+    domain: str
+    open_message: Callable[[], BinaryIO]
+    circumstances: Circumstances
+
+
+class Transport(Protocol):
+    """A way to leave, made once from the settings and used by many jobs at the same time."""
+
+    async def deliver(self, job: Job, via: Via) -> list[Result]:
+        """One result for each of `job.recipients`, in their order."""
+
+    async def close(self) -> None:
+        """End what is kept open between jobs."""
+
+
+def result(address: str, verdict: Verdict, host: str | None = None, tls: str | None = None) -> Result:
+    """What a verdict means for one recipient."""
+    return Result(
+        address,
+        verdict.status,
+        verdict.text,
+        code=verdict.code,
+        enhanced=verdict.enhanced,
+        host=host,
+        tls=tls,
+        remote_id=verdict.remote_id,
+        unreachable=verdict.unreachable,
+        retry_after=verdict.retry_after,
+        maybe_delivered=verdict.maybe_delivered,
+    )
+
+
+async def deliver(transports: Callable[[str], Transport], job: Job, next_hop: NextHop) -> list[Result]:
+    """Through the first way of a next hop that works: the next one is tried for the recipients that are only
+    deferred, never for one that was refused, may have been delivered, or was asked to wait (greylisting)."""
+    told: dict[str, Result] = {}
+    waiting = job.recipients
+    for via in next_hop.vias:
+        results = await transports(via.scheme).deliver(replace(job, recipients=waiting), via)
+        for new in results:
+            before = told.get(new.address)
+            # A server's own word on the mail is worth more than that another could not be reached.
+            if before is None or not new.unreachable:
+                told[new.address] = new
+        waiting = tuple(r for r, new in zip(waiting, results, strict=True) if _worth_another(new))
+        if not waiting:
+            break
+    return [told[r.address] for r in job.recipients]
+
+
+def _worth_another(told: Result) -> bool:
+    return told.status == DEFERRED and not told.maybe_delivered and told.retry_after is None

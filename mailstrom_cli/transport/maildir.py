@@ -1,0 +1,72 @@
+"""Into a Maildir on this machine: a relay that needs no server, for the desk and for tests.
+
+Written to tmp/, synced, and renamed to new/, with Return-Path and Delivered-To on top (RFC 5321, 4.4) and the
+line ends of this system, as mail readers expect it there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+
+from mailstrom_cli.mail.status import DEFERRED, DELIVERED
+from mailstrom_cli.policy.classify import Verdict
+from mailstrom_cli.transport.base import result
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from mailstrom_cli.config.via import Via
+    from mailstrom_cli.mail.status import Result
+    from mailstrom_cli.transport.base import Job
+
+CHUNK = 1024 * 1024
+
+
+class MaildirTransport:
+    """One copy a job, whoever its recipients are. host: the name of this machine in the names of files."""
+
+    def __init__(self, host: str) -> None:
+        self._host = host.replace("/", "\\057").replace(":", "\\072")
+
+    async def close(self) -> None:
+        """Nothing is kept open."""
+
+    async def deliver(self, job: Job, via: Via) -> list[Result]:
+        try:
+            name = await asyncio.to_thread(self._write, job, via.path)
+        except OSError as error:
+            text = f"cannot write to {via.path}: {error.strerror}"
+            verdict = Verdict(DEFERRED, text, enhanced="4.3.0", unreachable=True)
+        else:
+            verdict = Verdict(DELIVERED, f"stored as {name}", enhanced="2.0.0")
+        return [result(r.address, verdict, str(via)) for r in job.recipients]
+
+    def _write(self, job: Job, path: str) -> str:
+        for folder in ("", "/tmp", "/new", "/cur"):
+            os.makedirs(path + folder, 0o700, exist_ok=True)
+        # The same attempt repeated after a crash gives another name, a repeated write within it does not.
+        name = f"{job.id}.{os.urandom(6).hex()}.{self._host}"
+        draft = f"{path}/tmp/{name}"
+        try:
+            with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+                file.write(f"Return-Path: <{job.envelope.reverse_path}>\n".encode())
+                for recipient in job.recipients:
+                    file.write(f"Delivered-To: {recipient.address}\n".encode())
+                with job.open_message() as message:
+                    while chunk := message.read(CHUNK):
+                        if chunk.endswith(b"\r"):
+                            chunk += message.read(1)
+                        file.write(chunk.replace(b"\r\n", b"\n"))
+                file.flush()
+                os.fsync(file.fileno())
+            os.rename(draft, f"{path}/new/{name}")
+        except OSError:
+            if os.path.exists(draft):
+                os.unlink(draft)
+            raise
+        folder = os.open(f"{path}/new", os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+        return name

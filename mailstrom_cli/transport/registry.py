@@ -1,0 +1,41 @@
+"""Transports by URL scheme, each made when the first job needs it."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from random import Random
+
+    from mailstrom_cli.config.schema import Settings
+    from mailstrom_cli.transport.base import Transport
+
+
+class Transports:
+    """Call it with a scheme; close it at the end. settings.helo_name is never ""."""
+
+    def __init__(self, settings: Settings, rng: Random) -> None:
+        self._settings = settings
+        self._rng = rng
+        self._made: dict[str, Transport] = {}
+
+    def __call__(self, scheme: str) -> Transport:
+        kind = "maildir" if scheme == "maildir" else "smtp"
+        if kind not in self._made:
+            self._made[kind] = self._make(kind)
+        return self._made[kind]
+
+    def _make(self, kind: str) -> Transport:
+        settings = self._settings
+        if kind == "maildir":
+            from mailstrom_cli.transport.maildir import MaildirTransport
+
+            return MaildirTransport(settings.helo_name)
+        from mailstrom_cli.net.resolver import Resolver
+        from mailstrom_cli.transport.smtp import SmtpTransport
+
+        return SmtpTransport(settings, Resolver(settings.dns.resolver, settings.smtp.ip), self._rng)
+
+    async def close(self) -> None:
+        for transport in self._made.values():
+            await transport.close()
+        self._made.clear()

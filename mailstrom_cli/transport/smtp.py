@@ -1,0 +1,251 @@
+"""SMTP and LMTP: to the MX hosts of a domain or to a relay, every recipient its own result.
+
+targets        which addresses to dial, in order (DNS, policy.mx)
+session        one from the pool, or a new one: connect, greeting, EHLO, STARTTLS, AUTH
+transactions   MAIL, RCPT ..., DATA; the next address only for recipients that are still undecided
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from mailstrom_cli.mail.status import DELIVERED
+from mailstrom_cli.net.driver import Conversation
+from mailstrom_cli.net.pool import Pool, Session
+from mailstrom_cli.net.secret import NoSecret, credentials
+from mailstrom_cli.net.stream import connect
+from mailstrom_cli.net.tls import Contexts, describe
+from mailstrom_cli.policy import classify, mx, tls
+from mailstrom_cli.policy.mx import Target
+from mailstrom_cli.smtp import stages
+from mailstrom_cli.smtp.dialog import Failure, Opening, SessionFailed, open_session, transaction
+from mailstrom_cli.transport.base import result
+from mailstrom_cli.values import replace, value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from random import Random
+
+    from mailstrom_cli.config.schema import Auth, Settings
+    from mailstrom_cli.config.via import Via
+    from mailstrom_cli.mail.envelope import Recipient
+    from mailstrom_cli.mail.status import Result
+    from mailstrom_cli.net.resolver import Resolver
+    from mailstrom_cli.policy.classify import Circumstances, Verdict
+    from mailstrom_cli.smtp.auth import Credentials
+    from mailstrom_cli.smtp.dialog import Answer
+    from mailstrom_cli.transport.base import Job
+
+MAX_SESSIONS = 2
+"""Servers that get to see the message in one attempt; addresses that do not answer are not counted."""
+MX_HOSTS = 10
+
+
+@value
+class Way:
+    """How to speak to one target. level: as `policy.tls.level` has it."""
+
+    target: Target
+    lmtp: bool
+    implicit: bool
+    level: str
+    auth: Auth | None
+
+
+class Outcome:
+    """What is known of each recipient of a job so far, and who is still undecided."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.undecided: tuple[Recipient, ...] = job.recipients
+        self._told: dict[str, tuple[Verdict, Result]] = {}
+
+    def tell(
+        self, recipients: Sequence[Recipient], verdicts: Sequence[Verdict], host: str, way_tls: str | None
+    ) -> None:
+        for recipient, verdict in zip(recipients, verdicts, strict=True):
+            before = self._told.get(recipient.address)
+            kept = classify.more_telling(before[0] if before else None, verdict)
+            if before is None or kept is verdict:
+                self._told[recipient.address] = verdict, result(recipient.address, verdict, host, way_tls)
+        ended = {r.address for r, v in zip(recipients, verdicts, strict=True) if not (v.next_host or v.again)}
+        self.undecided = tuple(r for r in self.undecided if r.address not in ended)
+
+    def results(self, transcript: str | None) -> list[Result]:
+        told = [self._told[r.address][1] for r in self.job.recipients]
+        if transcript and any(r.status != DELIVERED for r in told):
+            told[0] = replace(told[0], transcript=transcript)
+        return told
+
+
+class SmtpTransport:
+    """For mx:, smtp:, smtps: and lmtp:. rng shuffles hosts of equal preference."""
+
+    def __init__(self, settings: Settings, resolver: Resolver, rng: Random) -> None:
+        self._settings = settings
+        self._resolver = resolver
+        self._rng = rng
+        self._contexts = Contexts(settings.tls.ca_file)
+        self._contexts.get(tls.VERIFY)  # a wrong ca_file is told at the start
+        self._logins: dict[Auth, asyncio.Task[Credentials]] = {}
+        self._pool = Pool(settings.limits.messages_per_connection)
+
+    async def close(self) -> None:
+        await self._pool.close()
+
+    async def deliver(self, job: Job, via: Via) -> list[Result]:
+        """To the addresses of `via` in order, until every recipient is decided."""
+        told, targets = await self._targets(via, job.domain)
+        if not targets:
+            verdict = classify.lookup(told, relay=via.scheme != "mx")
+            return [result(r.address, verdict) for r in job.recipients]
+        outcome, transcript, sessions = Outcome(job), [], 0
+        for target in targets:
+            way = self._way(via, target)
+            circumstances = replace(job.circumstances, tls_required=way.level not in (tls.NONE, tls.MAY))
+            try:
+                session = await self._session(way, circumstances)
+            except SessionFailed as failed:
+                verdict = classify.failure(failed.failure, circumstances)
+                transcript.append(f"{target}: {failed.failure.text}")
+                undecided = outcome.undecided
+                outcome.tell(undecided, [verdict] * len(undecided), str(target), None)
+            else:
+                sessions += 1
+                transcript += await self._hand_over(session, way, circumstances, outcome)
+            if not outcome.undecided or sessions >= MAX_SESSIONS:
+                break
+        return outcome.results("\n".join(transcript))
+
+    # --- where ---
+
+    async def _targets(self, via: Via, domain: str) -> tuple[mx.Lookup, list[Target]]:
+        """The addresses to dial; when there are none, why."""
+        if via.path:
+            return mx.Lookup("found"), [Target(via.path, via.path, None)]
+        if via.scheme != "mx":
+            told, addresses = await self._resolver.relay_addresses(via.host)
+            return told, mx.choose([Target(via.host, a, via.port) for a in addresses])
+        port = self._settings.smtp.port
+        if domain.startswith("["):
+            address = domain.strip("[]").removeprefix("ipv6:")
+            return mx.Lookup("found"), [Target(address, address, port)]
+        told, records = await self._resolver.mx(domain)
+        targets, failed = [], None
+        for host in mx.in_order(records, self._rng)[:MX_HOSTS]:
+            answer, addresses = await self._resolver.addresses(host)
+            self._rng.shuffle(addresses)
+            targets += [Target(host, a, port) for a in addresses]
+            failed = answer if answer.kind == "failed" else failed
+            if len(targets) > 2 * mx.MAX_ADDRESSES:
+                break
+        if records and not targets:
+            told = failed or mx.Lookup("nodata", f"no MX host of {domain} has an address")
+        return told, mx.choose(targets)
+
+    def _way(self, via: Via, target: Target) -> Way:
+        auth = self._settings.auth.get(via.host) if via.scheme in ("smtp", "smtps") else None
+        implicit = via.scheme == "smtps"
+        lmtp = via.scheme == "lmtp"
+        asked = tls.NONE if target.port is None else self._settings.tls.level
+        return Way(target, lmtp, implicit, tls.level(asked, implicit=implicit, login=auth is not None), auth)
+
+    # --- a session ---
+
+    async def _session(self, way: Way, circumstances: Circumstances, *, fresh: bool = False) -> Session:
+        """From the pool or new. Raises SessionFailed."""
+        session = None if fresh else self._pool.take(way)
+        if session is not None:
+            return session
+        try:
+            return await self._open(way, way.level)
+        except SessionFailed as failed:
+            plain = tls.plain_text_instead(way.level, circumstances.attempts)
+            if failed.failure.kind != "tls" or not plain:
+                raise
+            return await self._open(way, tls.NONE)
+
+    async def _open(self, way: Way, level: str) -> Session:
+        settings = self._settings.smtp
+        context = self._contexts.get(level)
+        name = way.target.name
+        login = await self._login(way.auth) if way.auth is not None else None
+        at_once = (context, name, settings.timeout.starttls) if way.implicit else None
+        stream = await connect(way.target, settings.timeout.connect, settings.source_address, at_once)
+        conversation = Conversation(stream, settings.timeout)
+        opening = Opening(self._settings.helo_name, "on" if way.implicit else level, way.lmtp, login)
+        try:
+            offered = await conversation.drive(open_session(opening), tls=(context, name))
+        except BaseException:
+            stream.close()
+            if way.auth is not None:
+                self._logins.pop(way.auth, None)
+            raise
+        return Session(replace(way, level=level), conversation, offered, describe(stream.tls_version, level))
+
+    async def _login(self, auth: Auth) -> Credentials:
+        """Asked for once, and again after a session that did not come about. Raises SessionFailed."""
+        if auth not in self._logins:
+            self._logins[auth] = asyncio.ensure_future(credentials(auth))
+        try:
+            return await asyncio.shield(self._logins[auth])
+        except NoSecret as error:
+            self._logins.pop(auth, None)
+            raise SessionFailed(Failure("local", stages.AUTH, str(error))) from None
+
+    # --- the message ---
+
+    async def _hand_over(
+        self, session: Session, way: Way, circumstances: Circumstances, outcome: Outcome
+    ) -> list[str]:
+        """All undecided recipients through one session, in as many transactions as it takes: what was said."""
+        job, host, transcript = outcome.job, str(way.target), [f"{way.target}:"]
+        waiting = list(outcome.undecided)
+        most = self._settings.limits.recipients_per_transaction
+        try:
+            while waiting:
+                batch = waiting[:most]
+                addresses = tuple(r.address for r in batch)
+                unsuited = classify.unsuited(session.offered, job.envelope, addresses)
+                if unsuited is not None:
+                    outcome.tell(batch, [unsuited] * len(batch), host, session.tls)
+                    waiting = waiting[most:]
+                    continue
+                answers = await self._transact(session, way, job, batch)
+                if session.used and _stale(answers):
+                    session.conversation.stream.close()
+                    session = await self._session(way, circumstances, fresh=True)
+                    answers = await self._transact(session, way, job, batch)
+                session.used += 1
+                transcript += session.conversation.transcript
+                verdicts = [classify.answer(a, circumstances) for a in answers]
+                # Too many for one transaction: the rest follows at once, while each gets some through.
+                through = any(v.status == DELIVERED for v in verdicts)
+                again = [r for r, v in zip(batch, verdicts, strict=True) if v.again and through]
+                outcome.tell(batch, verdicts, host, session.tls)
+                waiting = again + waiting[most:]
+                if session.conversation.broken and waiting:
+                    raise SessionFailed(Failure("lost", stages.MAIL, "the server ended the session"))
+        except SessionFailed as failed:
+            verdict = classify.failure(failed.failure, circumstances)
+            outcome.tell(waiting, [verdict] * len(waiting), host, session.tls)
+        finally:
+            self._pool.give(session)
+        return transcript
+
+    async def _transact(
+        self, session: Session, way: Way, job: Job, batch: Sequence[Recipient]
+    ) -> list[Answer]:
+        conversation = session.conversation
+        if session.used:
+            conversation.transcript = []
+        with job.open_message() as message:
+            return await conversation.drive(
+                transaction(session.offered, job.envelope, batch, lmtp=way.lmtp), message
+            )
+
+
+def _stale(answers: Sequence[Answer]) -> bool:
+    """The server had closed a kept connection before it saw anything of this message."""
+    return all(a.failure is not None and a.failure.kind == "lost" and a.stage == stages.MAIL for a in answers)
