@@ -1,4 +1,4 @@
-"""Certificates for the peers: one authority of our own, and certificates that are good or wrong in one way each."""
+"""Certificates for the peers: an authority of our own, good leaves, and leaves with one thing wrong each."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Certificates:
         self.authority = trustme.CA()
         self.ca_file = str(folder / "ca.pem")
         self.authority.cert_pem.write_to_path(self.ca_file)
-        past = datetime.datetime.now(datetime.timezone.utc) - datetime.timedelta(days=2)
+        past = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=2)
         self._leaves = {
             "good": self.authority.issue_cert(*names),
             "expired": self.authority.issue_cert(*names, not_after=past),
@@ -39,7 +39,7 @@ class Certificates:
         }
 
     def context(self, kind: str = "good", **minimum: ssl.TLSVersion) -> ssl.SSLContext:
-        """A server's context, a new one with each call; `maximum_version=` and the like set its attributes."""
+        """A server's context, a new one each time; `maximum_version=` and the like set its attributes."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         for name, version in minimum.items():
             setattr(context, name, version)

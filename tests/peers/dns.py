@@ -1,4 +1,4 @@
-"""A real DNS server on loopback: unbound, with zones of the test's own and the root, so that nothing leaves the host."""
+"""A real DNS server on loopback: unbound with the zones of a test and a root of its own; nothing goes out."""
 
 from __future__ import annotations
 
@@ -33,7 +33,9 @@ server:
     so-rcvbuf: 0
     cache-max-ttl: 0
     cache-max-negative-ttl: 0
-    hide-version: yes
+    local-zone: "test." nodefault
+    local-zone: "invalid." nodefault
+    local-zone: "127.in-addr.arpa." nodefault
 remote-control:
     control-enable: no
 """
@@ -110,7 +112,7 @@ class Dns(Daemon):
     def ready(self) -> bool:
         question = dns.message.make_query(".", dns.rdatatype.SOA)
         try:
-            reply = dns.query.udp(question, self.host, 0.5, self.port)
+            reply = dns.query.udp(question, self.host, 0.1, self.port)
         except dns.exception.DNSException:
             return False
         return bool(reply.answer) and reply.answer[0][0].serial == self.serial
@@ -121,8 +123,8 @@ class Dns(Daemon):
             file = self.folder / f"zone{number}"
             origin = name.rstrip(".") + "."
             file.write_text(
-                f"$ORIGIN {origin}\n$TTL 60\n"
-                f"@ SOA ns.invalid. hostmaster.invalid. {self.serial} 3600 600 86400 60\n@ NS ns.invalid.\n{records}\n"
+                f"$ORIGIN {origin}\n$TTL 60\n@ NS ns.invalid.\n{records}\n"
+                f"@ SOA ns.invalid. hostmaster.invalid. {self.serial} 3600 600 86400 60\n"
             )
             parts.append(ZONE.format(name=name, file=file))
         parts += [LAME.format(name=name, host=self.host, port=self.nobody) for name in self.servfail]

@@ -1,0 +1,104 @@
+"""A real Dovecot from a configuration of its own: LMTP over TCP and a Unix socket, and SASL for Postfix."""
+
+from __future__ import annotations
+
+import os
+import pwd
+from typing import TYPE_CHECKING
+
+from .maildir import Mailbox
+from .process import Daemon, find, free_port, greets
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+CONFIG = """
+base_dir = {folder}/run
+state_dir = {folder}/state
+log_path = {folder}/dovecot.log
+protocols = lmtp
+listen = {host}
+ssl = no
+disable_plaintext_auth = no
+auth_mechanisms = plain login
+first_valid_uid = 1
+mail_location = maildir:{folder}/mail/%u
+hostname = lmtp.example.test
+postmaster_address = postmaster@example.test
+lmtp_save_to_detail_mailbox = no
+lmtp_rcpt_check_quota = yes
+default_vsz_limit = 0
+passdb {{
+  driver = passwd-file
+  args = scheme=PLAIN username_format=%u {folder}/users
+}}
+userdb {{
+  driver = passwd-file
+  args = username_format=%u {folder}/users
+}}
+service lmtp {{
+  process_limit = 20
+  inet_listener lmtp {{
+    address = {host}
+    port = {port}
+  }}
+  unix_listener {folder}/lmtp {{
+    mode = 0666
+  }}
+}}
+service auth {{
+  unix_listener {folder}/auth {{
+    mode = 0666
+  }}
+}}
+"""
+
+
+class Dovecot(Daemon):
+    """Needs root. `users` maps addresses to passwords; all others get 550 5.1.1 at RCPT.
+
+    LMTP at `address` (TCP) and `lmtp_socket` (Unix); every user has a maildir below `.mailbox`. Postfix takes
+    `auth_socket` for SASL PLAIN and LOGIN.
+    """
+
+    name = "dovecot"
+
+    def __init__(self, users: Mapping[str, str], host: str = "127.0.0.1") -> None:
+        super().__init__()
+        self.users = dict(users)
+        self.host, self.port = host, free_port(host)
+
+    @property
+    def address(self) -> tuple[str, int]:
+        return (self.host, self.port)
+
+    @property
+    def lmtp_socket(self) -> str:
+        return str(self.folder / "lmtp")
+
+    @property
+    def auth_socket(self) -> str:
+        return str(self.folder / "auth")
+
+    @property
+    def mailbox(self) -> Mailbox:
+        return Mailbox(self.folder / "mail")
+
+    def prepare(self) -> list[str]:
+        nobody = pwd.getpwnam("nobody")
+        (self.folder / "mail").mkdir()
+        os.chown(self.folder / "mail", nobody.pw_uid, nobody.pw_gid)
+        lines = [
+            f"{name}:{{PLAIN}}{secret}:{nobody.pw_uid}:{nobody.pw_gid}::{self.folder}/mail/{name}::\n"
+            for name, secret in self.users.items()
+        ]
+        (self.folder / "users").write_text("".join(lines))
+        (self.folder / "users").chmod(0o644)
+        configuration = self.folder / "dovecot.conf"
+        configuration.write_text(CONFIG.format(folder=self.folder, host=self.host, port=self.port))
+        program = find("dovecot")
+        assert program is not None
+        return [program, "-F", "-c", str(configuration)]
+
+    def ready(self) -> bool:
+        return greets(self.address) and greets(self.lmtp_socket)
