@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from mailstrom_cli.config.text import ip_address, is_domain, plain, split_address
+from mailstrom_cli.config.text import ip_address, is_domain, plain, quoted, split_address
 from mailstrom_cli.config.via import Via, parse_via
 from mailstrom_cli.values import value
 
@@ -125,11 +125,14 @@ def _whole(number: float) -> float:
 def _text(held: object) -> str:
     if not isinstance(held, str):
         raise ValueError
-    return plain(held)
+    try:
+        return plain(held)
+    except ValueError as error:
+        raise ValueError(f"the text {error}") from None
 
 
 def _number(held: object) -> float:
-    if isinstance(held, bool) or not isinstance(held, int | float):
+    if isinstance(held, bool) or not isinstance(held, int | float) or not -1e300 < held < 1e300:
         raise ValueError
     return held
 
@@ -234,7 +237,7 @@ def _address(held: object) -> str:
 def _path(held: object) -> str:
     text = os.path.expanduser(_text(held))
     if text and not os.path.isabs(text):
-        raise ValueError("must be an absolute path, or begin with ~/")
+        raise ValueError(f"{quoted(text)} is not an absolute path; it may begin with ~/")
     return text
 
 
@@ -257,10 +260,10 @@ def _nonempty(held: object) -> str:
 
 def _words(held: object) -> tuple[str, ...]:
     if isinstance(held, str):
-        raise ValueError('must be a list of words, such as ["pass", "show", "smtp"]; no shell reads it')
-    if not isinstance(held, list) or not held or not all(isinstance(word, str) and word for word in held):
+        raise ValueError('no shell reads it, so write a list of words, such as ["pass", "show", "smtp"]')
+    if not isinstance(held, list) or not held or not all(held):
         raise ValueError
-    return tuple(plain(word) for word in held)
+    return tuple(_text(word) for word in held)
 
 
 def _items(held: object) -> list[Any]:

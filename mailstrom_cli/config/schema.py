@@ -163,6 +163,11 @@ class Key:
         return held
 
     @property
+    def repeated(self) -> bool:
+        """Whether it is a key of [[route]] or of [auth."HOST"]."""
+        return self.name.startswith(("route[]", "auth.*"))
+
+    @property
     def last(self) -> str:
         return self.name.rpartition(".")[2]
 
@@ -192,7 +197,7 @@ KEYS = (
     Key("auth.*.password_file", kinds.PATH, "or a file that holds it, with mode 0600"),
     Key("auth.*.mechanism", kinds.choice("auto", "plain", "login"), "auto, plain or login"),
     Key("tls.level", kinds.choice("none", "may", "encrypt", "verify"),
-        "none; may: where offered, unverified; encrypt: always; verify: always, with a valid certificate"),
+        "none, may (where offered, unverified), encrypt (always), verify (and the certificate is valid)"),
     Key("tls.ca_file", kinds.PATH, "certificate authorities to trust beside the system's, in PEM"),
     Key("dns.resolver", kinds.RESOLVER, "who is asked: system, google, cloudflare, quad9, or addresses"),
     Key("smtp.port", kinds.integer(1, 65535, "a port"), "the port of MX hosts"),

@@ -6,7 +6,8 @@ CONTROLS = {"\0": "a NUL", "\t": "a tab", "\n": "a line feed", "\r": "a carriage
 
 
 def plain(text: str) -> str:
-    """The text itself. Raises ValueError when a control character or a byte that is not UTF-8 is in it.
+    """The text itself. Raises ValueError (`contains a line feed`) when a control character or a byte that is
+    not UTF-8 is in it.
 
     Nothing that was set may end a line of SMTP, of a header or of a log; it is refused, never cleaned up.
     """
@@ -16,6 +17,13 @@ def plain(text: str) -> str:
         if "\ud800" <= character <= "\udfff":
             raise ValueError("is not UTF-8")
     return text
+
+
+def quoted(text: str) -> str:
+    """A text as it is repeated in a sentence: on one line, in quotes, cut where it grows long."""
+    cut = text if len(text) <= 60 else text[:57] + "..."
+    escaped = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in cut)
+    return f'"{escaped}"'
 
 
 def is_domain(text: str, *, ascii_only: bool = True) -> bool:
@@ -38,14 +46,14 @@ def ip_address(text: str) -> str:
     try:
         return str(ip_address(text))
     except ValueError:
-        raise ValueError(f"{text!r} is not an IP address") from None
+        raise ValueError(f"{quoted(text)} is not an IP address") from None
 
 
 def port_number(text: str) -> int:
     """A TCP or UDP port in decimal digits. Raises ValueError."""
     if text.isascii() and text.isdigit() and len(text) <= 5 and 0 < int(text) < 65536:
         return int(text)
-    raise ValueError(f"{text!r} is not a port: a number from 1 to 65535")
+    raise ValueError(f"{quoted(text)} is not a port: a number from 1 to 65535")
 
 
 def split_address(text: str, default_port: int) -> tuple[str, int]:
@@ -54,7 +62,7 @@ def split_address(text: str, default_port: int) -> tuple[str, int]:
     if text.startswith("["):
         address, closed, rest = text[1:].partition("]")
         if not closed or (rest and not rest.startswith(":")):
-            raise ValueError(f"{text!r} is not an IP address with a port")
+            raise ValueError(f"{quoted(text)} is not an IP address with a port")
         return ip_address(address), port_number(rest[1:]) if rest else default_port
     address, colon, port = text.partition(":")
     if colon and ":" not in port:

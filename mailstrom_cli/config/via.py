@@ -12,7 +12,7 @@ In a path `%`, `,`, `?`, `#` and space are written as `%` and two hexadecimal di
 
 from __future__ import annotations
 
-from mailstrom_cli.config.text import ip_address, is_domain, plain, port_number
+from mailstrom_cli.config.text import ip_address, is_domain, plain, port_number, quoted
 from mailstrom_cli.values import value
 
 DEFAULT_PORT = {"smtp": 25, "smtps": 465, "lmtp": 24}
@@ -60,22 +60,22 @@ def parse_via(text: str) -> Via:
             "with password_file or password_command"
         )
     if not colon or scheme not in SCHEMES:
-        raise ValueError(f"{text!r} does not begin with mx:, smtp://, smtps://, lmtp:// or maildir://")
+        raise ValueError(f"{quoted(text)} does not begin with mx:, smtp://, smtps://, lmtp:// or maildir://")
     if scheme == "mx":
         if rest:
-            raise ValueError(f"{text!r} names a host; mx: stands alone, and a relay is smtp://host")
+            raise ValueError(f"{quoted(text)} names a host; mx: stands alone, and a relay is smtp://host")
         return MX
     if not rest.startswith("//"):
-        raise ValueError(f"{text!r} lacks the // after {scheme}:")
+        raise ValueError(f"{quoted(text)} lacks the // after {scheme}:")
     rest = rest[2:]
     if any(c in rest for c in "?# "):
-        raise ValueError(f"{text!r} contains `?`, `#` or a space; in a path write %3F, %23 or %20")
+        raise ValueError(f"{quoted(text)} contains `?`, `#` or a space; in a path write %3F, %23 or %20")
     if rest.startswith("/"):
         if scheme not in ("lmtp", "maildir"):
-            raise ValueError(f"{text!r} names a path and no host, as in {scheme}://smtp.example.org")
+            raise ValueError(f"{quoted(text)} names a path and no host, as in {scheme}://smtp.example.org")
         return Via(scheme, path=_path(rest, text))
     if scheme == "maildir":
-        raise ValueError(f"{text!r} lacks an absolute path, as in maildir:///var/mail/me")
+        raise ValueError(f"{quoted(text)} lacks an absolute path, as in maildir:///var/mail/me")
     host, port = _host_and_port(rest.removesuffix("/"), text)
     return Via(scheme, host, port or DEFAULT_PORT[scheme])
 
@@ -87,19 +87,23 @@ def _quoted_host(text: str) -> str:
 
 def _host_and_port(authority: str, text: str) -> tuple[str, int]:
     if "/" in authority:
-        raise ValueError(f"{text!r} has a path after the host")
+        raise ValueError(f"{quoted(text)} has a path after the host")
     if authority.startswith("["):
         host, closed, rest = authority[1:].partition("]")
         if not closed or (rest and not rest.startswith(":")):
-            raise ValueError(f"{text!r} has a bracket that is not closed, or no colon after it")
+            raise ValueError(f"{quoted(text)} has a bracket that is not closed, or no colon after it")
         host, colon, port = ip_address(host), rest[:1], rest[1:]
     else:
         host, colon, port = authority.partition(":")
         if ":" in port:
-            raise ValueError(f"{text!r} has an IPv6 address without brackets, as in smtp://[2001:db8::1]:25")
+            raise ValueError(
+                f"{quoted(text)} has an IPv6 address without brackets, as in smtp://[2001:db8::1]:25"
+            )
         host = host.removesuffix(".").lower()
         if not is_domain(host):
-            raise ValueError(f"{text!r} lacks a host name" if not host else f"{host!r} is not a host name")
+            raise ValueError(
+                f"{quoted(text)} lacks a host name" if not host else f"{quoted(host)} is not a host name"
+            )
     return host, port_number(port) if colon else 0
 
 
@@ -108,14 +112,14 @@ def _path(escaped: str, text: str) -> str:
     octets = bytearray(first.encode())
     for part in parts:
         if len(part) < 2 or part[0] not in HEX or part[1] not in HEX:
-            raise ValueError(f"{text!r} has a % without two hexadecimal digits; the sign itself is %25")
+            raise ValueError(f"{quoted(text)} has a % without two hexadecimal digits; the sign itself is %25")
         octets.append(int(part[:2], 16))
         octets += part[2:].encode()
     try:
         path = plain(octets.decode())
     except ValueError:
-        raise ValueError(f"the path of {text!r} contains a control character or is not UTF-8") from None
+        raise ValueError(f"the path of {quoted(text)} contains a control character or is not UTF-8") from None
     path = "/" + path.strip("/")
     if path == "/":
-        raise ValueError(f"{text!r} names no path")
+        raise ValueError(f"{quoted(text)} names no path")
     return path

@@ -1,0 +1,261 @@
+"""What a TOML file, or a TOML value in the environment, says: each key checked against the schema."""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from mailstrom_cli.config.locate import lines
+from mailstrom_cli.config.problems import ConfigError, Problem, expected, nearest_key, nearest_variable
+from mailstrom_cli.config.schema import KEYS, TABLES, Auth, Route
+from mailstrom_cli.config.text import ip_address, is_domain, plain, quoted
+from mailstrom_cli.values import value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from mailstrom_cli.config.locate import Path
+    from mailstrom_cli.config.schema import Key
+
+    Changed = dict[str, Any]
+    Sources = dict[str, str]
+
+LARGEST = 1 << 20  # octets of a configuration file; a device without an end is not read for ever
+BY_NAME = {key.name: key for key in KEYS}
+ELSEWHERE = "name a file in `password_file`, or a command in `password_command`; a password is not kept here"
+
+
+@value
+class Tree:
+    """path: what problems name.  lines: by the path of a key; empty when all came from one variable."""
+
+    path: str
+    held: Mapping[str, Any]
+    lines: Mapping[Path, int]
+
+    def where(self, path: Path) -> str:
+        while path and path not in self.lines:
+            path = path[:-1]
+        return f"{self.path}:{self.lines[path]}" if path else self.path
+
+
+# --- text to tree ---
+
+
+def unreadable(path: str, error: OSError | ValueError, by_option: bool, named: bool) -> ConfigError:
+    """The error for a configuration file that cannot be opened."""
+    by = " (named by --config)" if by_option else " (named by MAILSTROM_CONFIG)" if named else ""
+    reason = error.strerror if isinstance(error, OSError) else "not a file name"
+    hint = f"`mailstrom config init {path}` writes one" if isinstance(error, FileNotFoundError) else None
+    shown = path if path.isprintable() and path else quoted(path)
+    return ConfigError([Problem(shown, f"the configuration cannot be read{by}: {reason}", hint)])
+
+
+def parse(path: str, descriptor: int) -> Tree:
+    """Reads and closes the descriptor. Raises ConfigError."""
+    import tomllib
+
+    if not path.isprintable():
+        os.close(descriptor)
+        raise ConfigError([Problem(quoted(path), "the name of a configuration file must be printable")])
+    mode = os.fstat(descriptor).st_mode
+    try:
+        with open(descriptor, "rb") as file:
+            octets = file.read(LARGEST + 1)
+    except OSError as error:
+        raise unreadable(path, error, False, False) from None
+    if stat.S_ISREG(mode) and mode & stat.S_IWOTH:
+        raise ConfigError([Problem(path, "anybody may write this configuration", f"chmod o-w {path}")])
+    if len(octets) > LARGEST:
+        raise ConfigError([Problem(path, "the configuration is larger than 1 MiB")])
+    try:
+        text = octets.decode()
+    except UnicodeDecodeError as error:
+        line = octets.count(b"\n", 0, error.start) + 1
+        raise ConfigError([Problem(f"{path}:{line}", "not UTF-8, which TOML must be")]) from None
+    try:
+        held = tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ConfigError([_syntax(path, error)]) from None
+    return Tree(path, held, lines(text))
+
+
+def _syntax(path: str, error: Exception) -> Problem:
+    """`Expected '=' (at line 2, column 5)` as a place and a sentence."""
+    if isinstance(error, RecursionError):
+        return Problem(path, "not TOML: nested too deeply")
+    said, _, place = str(error).rpartition(" (at ")
+    numbers = [word for word in place.rstrip(")").replace(",", "").split() if word.isdigit()]
+    said = said or str(error)
+    if len(numbers) == 2:
+        return Problem(f"{path}:{numbers[0]}:{numbers[1]}", f"not TOML: {said}")
+    return Problem(path, f"not TOML: {said}{' at the end of the text' if place else ''}")
+
+
+def read_variable(name: str, text: str, changed: Changed, sources: Sources, problems: list[Problem]) -> None:
+    """MAILSTROM_ROUTE and MAILSTROM_AUTH: a TOML value, which replaces what the file says. Every other name
+    is unknown here."""
+    tables = {"MAILSTROM_ROUTE": "route", "MAILSTROM_AUTH": "auth"}
+    if name not in tables:
+        known = {key.variable for key in KEYS} | {"MAILSTROM_CONFIG"}
+        problems.append(Problem(name, "no such setting", nearest_variable(name, sorted(known))))
+        return
+    import tomllib
+
+    table = tables[name]
+    try:
+        held = tomllib.loads(f"{table} = {text}")
+    except (ValueError, RecursionError):
+        held = {}
+    if list(held) != [table]:
+        example = (
+            '[{recipient = "*@example.net", via = "lmtp:///run/lmtp.sock"}]'
+            if table == "route"
+            else '{"smtp.example.org" = {username = "me", password_file = "/etc/mailstrom/password"}}'
+        )
+        problems.append(Problem(name, f"`{table}` must be a value in TOML", f"write it as in {example}"))
+        return
+    for key in [key for key in sources if key.startswith(table)]:
+        del sources[key]
+    read_tree(Tree(name, held, {}), changed, sources, problems)
+
+
+# --- tree to settings ---
+
+
+def read_tree(tree: Tree, changed: Changed, sources: Sources, problems: list[Problem]) -> None:
+    """Adds what the tree sets to `changed` and `sources`, and what is wrong with it to `problems`."""
+    _Reader(tree, changed, sources, problems).table(tree.held, (), "")
+
+
+class _Reader:
+    def __init__(self, tree: Tree, changed: Changed, sources: Sources, problems: list[Problem]) -> None:
+        self.tree, self.changed, self.sources, self.problems = tree, changed, sources, problems
+
+    def problem(self, path: Path, what: str, hint: str | None = None) -> None:
+        self.problems.append(Problem(self.tree.where(path), what, hint))
+
+    def table(self, held: Mapping[str, Any], path: Path, prefix: str) -> None:
+        """The keys of the top level, or of a table with fixed keys."""
+        for name, item in held.items():
+            key, here = prefix + name, (*path, name)
+            if key in BY_NAME:
+                read = self.setting(BY_NAME[key], key, item, here)
+                if read is not None:
+                    self.changed[key] = read
+            elif key in TABLES:
+                if isinstance(item, dict):
+                    self.table(item, here, key + ".")
+                else:
+                    self.problem(
+                        here, f"`{key}` is a table", f"write [{key}], and its keys in the lines below"
+                    )
+            elif key == "route":
+                self.routes(item, here)
+            elif key == "auth":
+                self.credentials(item, here)
+            else:
+                self.unknown(here, key, key)
+
+    def setting(self, key: Key, name: str, held: object, path: Path) -> Any:
+        """What a key is set to, or None when that is wrong."""
+        try:
+            read = key.kind.read(held)
+        except ValueError as error:
+            self.problem(path, f"`{name}`: {error}" if error.args else expected(name, key.kind, held))
+            return None
+        self.sources[name] = self.tree.where(path)
+        return read
+
+    def unknown(self, path: Path, name: str, pattern: str) -> None:
+        shown = name if name.isprintable() and len(name) <= 80 else quoted(name)
+        self.problem(path, f"`{shown}` is not a key", nearest_key(pattern))
+
+    def items(self, held: Mapping[str, Any], path: Path, name: str, pattern: str) -> dict[str, Any]:
+        """The keys of one route, or of one next hop's credentials."""
+        found = {}
+        for last, item in held.items():
+            if last == "password" and pattern == "auth.*.":
+                self.problem((*path, last), f"`{name}password` is not a key", ELSEWHERE)
+            elif pattern + last in BY_NAME:
+                found[last] = self.setting(BY_NAME[pattern + last], name + last, item, (*path, last))
+            elif pattern == "auth.*." and isinstance(item, dict):
+                host = _dotted_host([str(path[-1]), last], item)
+                self.problem(
+                    (*path, last), f"`{name}{last}` is not a key", f'quote the host: [auth."{host}"]'
+                )
+            else:
+                self.unknown((*path, last), name + last, pattern + last)
+        return found
+
+    def routes(self, held: object, path: Path) -> None:
+        if not isinstance(held, list) or not all(isinstance(item, dict) for item in held):
+            self.problem(
+                path, "`route` is a list of tables", "write [[route]], with two brackets on each side"
+            )
+            return
+        routes = []
+        for index, item in enumerate(held):
+            name, here = f"route[{index}]", (*path, index)
+            found = self.items(item, here, name + ".", "route[].")
+            if "via" not in found:
+                self.problem(here, f"`{name}` lacks `via`")
+            elif "sender" not in found and "recipient" not in found:
+                hint = "for all mail set `via` at the top level"
+                self.problem(here, f"`{name}` has neither `sender` nor `recipient`", hint)
+            else:
+                routes.append(Route(found.get("sender"), found.get("recipient"), found["via"]))
+        self.changed["route"] = tuple(routes)
+
+    def credentials(self, held: object, path: Path) -> None:
+        if not isinstance(held, dict):
+            self.problem(path, "`auth` is a table by host", 'write [auth."smtp.example.org"]')
+            return
+        credentials: dict[str, Auth] = {}
+        for host, item in held.items():
+            here = (*path, host)
+            if not isinstance(item, dict):
+                what = f"`auth` is a table by host, and {quoted(host)} in it is not a table"
+                self.problem(here, what, 'write [auth."smtp.example.org"], and its keys in the lines below')
+                continue
+            if not _is_host(host):
+                self.problem(here, f"{quoted(host)} in `auth` is neither a host name nor an IP address")
+                continue
+            name = f'auth."{host.lower()}".'
+            before = len(self.problems)
+            found = self.items(item, here, name, "auth.*.")
+            if len(self.problems) > before:
+                continue
+            self.complete(found, here, name.removesuffix("."))
+            if len(self.problems) == before:
+                credentials[host.lower()] = Auth(**found)
+        self.changed["auth"] = credentials
+
+    def complete(self, found: Mapping[str, Any], path: Path, name: str) -> None:
+        """Whether the credentials of a next hop can be used."""
+        ways = [way for way in ("password_command", "password_file") if found.get(way)]
+        if "username" not in found:
+            self.problem(path, f"`{name}` lacks `username`")
+        if not ways:
+            self.problem(path, f"`{name}` lacks `password_command` or `password_file`")
+        elif len(ways) == 2:
+            self.problem(
+                path, f"`{name}` has both `password_command` and `password_file`", "keep one of them"
+            )
+
+
+def _is_host(host: str) -> bool:
+    try:
+        return is_domain(host) or bool(ip_address(plain(host)))
+    except ValueError:
+        return False
+
+
+def _dotted_host(parts: list[str], held: Mapping[str, Any]) -> str:
+    """The host that [auth.smtp.example.org] without quotes meant: tables in tables, down to the keys."""
+    while len(held) == 1 and isinstance(following := next(iter(held.values())), dict):
+        parts.append(next(iter(held)))
+        held = following
+    return ".".join(parts)
