@@ -1,8 +1,8 @@
 """Mailboxes as SMTP carries them (RFC 5321, 4.1.2 and 4.1.3; with UTF-8, RFC 6531, 3.3).
 
-A Mailbox holds its local part without quotes, so that `"bob"@example.org` and `bob@example.org` are the same value;
-`str()` gives the canonical form, quoted only where it must be. Whatever is accepted here has no control character
-in it and may go into an SMTP command or a header as it is. All of it takes linear time.
+A Mailbox holds its local part without quotes, so that `"bob"@example.org` and `bob@example.org` are the same
+value; `str()` gives the canonical form, quoted only where it must be. Whatever is accepted here has no
+control character in it and may go into an SMTP command or a header as it is. All of it takes linear time.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ def needs_smtputf8(address: str) -> bool:
 
 
 def parse_mailbox(text: str, origin: str = "") -> Mailbox:
-    """The mailbox that `text` is, with nothing around it. A bare local name gets `origin` for its domain, where
-    that is given. Raises AddressError (RFC 5321, 4.1.2)."""
+    """The mailbox that `text` is, with nothing around it. A bare local name gets `origin` for its domain,
+    where that is given. Raises AddressError (RFC 5321, 4.1.2)."""
     check_characters(text)
     if text.startswith('"'):
         local, end = _quoted(text)
@@ -68,8 +68,8 @@ def parse_mailbox(text: str, origin: str = "") -> Mailbox:
 
 
 def parse_reverse_path(text: str, origin: str = "") -> str:
-    """The canonical reverse-path for an address, with or without its angle brackets; "" for `<>` and for nothing
-    at all, the null reverse-path (RFC 5321, 4.5.5). Raises AddressError."""
+    """The canonical reverse-path for an address, with or without its angle brackets; "" for `<>` and for
+    nothing at all, the null reverse-path (RFC 5321, 4.5.5). Raises AddressError."""
     inner = unbracketed(text)
     return str(parse_mailbox(inner, origin)) if inner else ""
 
@@ -97,7 +97,9 @@ def mailbox(local: str, domain: str) -> Mailbox:
     sent = len(address.encode())
     octets = sent - 1 - len(box.domain.encode())
     if octets > MAX_LOCAL:
-        raise AddressError(f"the local part of {shown(address)} has {octets} octets; {MAX_LOCAL} are the most")
+        raise AddressError(
+            f"the local part of {shown(address)} has {octets} octets; {MAX_LOCAL} are the most"
+        )
     if sent > MAX_ADDRESS:
         raise AddressError(f"{shown(address)} has {sent} octets; {MAX_ADDRESS} are the most")
     return box
@@ -145,20 +147,29 @@ def _check_dot_atom(text: str, local: str) -> None:
         if strange := _strange(atom):
             at = local.index(strange[0]) + 1
             if strange[0] == "<" and text.endswith(">"):
-                raise AddressError(f"{shown(text)} has more than an address; give what is between < and > alone")
+                raise AddressError(
+                    f"{shown(text)} has more than an address; give what is between < and > alone"
+                )
             name = "a space" if strange[0] == " " else shown(strange[0])
             raise AddressError(
                 f"{shown(text)} has {name} at character {at}, which only a quoted local part may have"
             )
     if not local:
         raise AddressError(f"{shown(text)} has nothing before the @" if text else "the address is empty")
-    fault = "starts with a dot" if not atoms[0] else "ends with a dot" if not atoms[-1] else "has two dots in a row"
+    fault = (
+        "starts with a dot"
+        if not atoms[0]
+        else "ends with a dot"
+        if not atoms[-1]
+        else "has two dots in a row"
+    )
     raise AddressError(f"the local part of {shown(text)} {fault}")
 
 
 def _quoted(text: str) -> tuple[str, int]:
     """The content of the quoted string at the start of `text`, and where it ends."""
-    content, at = [], 1
+    content: list[str] = []
+    at = 1
     while at < len(text):
         character = text[at]
         if character == '"':
@@ -210,7 +221,9 @@ def _check_label(label: str, domain: str) -> None:
             else:
                 fits = kind[0] in "LM" or kind == "Nd" or character in CONTEXTUAL
             if not fits:
-                name = "a space" if character == " " else "a second @" if character == "@" else shown(character)
+                name = (
+                    "a space" if character == " " else "a second @" if character == "@" else shown(character)
+                )
                 raise AddressError(f"the domain {shown(domain)} has {name} in it")
     if label.startswith("-") or label.endswith("-"):
         raise AddressError(f"the domain {shown(domain)} has a label that starts or ends with a hyphen")
@@ -220,7 +233,12 @@ def _check_label(label: str, domain: str) -> None:
 
 def _literal(text: str) -> str:
     inner = text[1:-1]
-    if not text.endswith("]") or not inner.isascii() or any(c in "[]\\ " for c in inner) or not inner.isprintable():
+    if (
+        not text.endswith("]")
+        or not inner.isascii()
+        or any(c in "[]\\ " for c in inner)
+        or not inner.isprintable()
+    ):
         raise AddressError(f"the address literal {shown(text)} is not of the form [address]")
     tag, colon, content = inner.partition(":")
     if not colon:

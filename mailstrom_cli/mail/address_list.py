@@ -1,8 +1,9 @@
-"""The mailboxes in an address field of a message's header (RFC 5322, 3.4; with UTF-8, RFC 6532; groups, RFC 6854).
+"""The mailboxes in an address field of a message's header (RFC 5322, 3.4; with UTF-8, RFC 6532; groups, RFC
+6854).
 
-Display names and comments are passed over, encoded-words in them left alone; the members of a group count. What the
-RFC calls obsolete is accepted: empty list elements, blanks and comments around dots, source routes, dots in display
-names. Linear in the length of the field, and nothing recurses.
+Display names and comments are passed over, encoded-words in them left alone; the members of a group count.
+What the RFC calls obsolete is accepted: empty list elements, blanks and comments around dots, source routes,
+dots in display names. Linear in the length of the field, and nothing recurses.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from mailstrom_cli.mail.address import Mailbox
 
-    # What it is ("atom", "quoted", "literal", one of `<>@,;:.`, or "" at the end), its text, where it starts and ends.
+    # What it is ("atom", "quoted", "literal", one of `<>@,;:.`, or "" at the end), its text, and where it
+    # starts and ends.
     Token = tuple[str, str, int, int]
 
 BLANK = " \t\r\n"
@@ -32,7 +34,8 @@ class AddressList:
 
 
 def decoded(raw: bytes) -> str:
-    """A field's octets as text. Raises AddressError where they are neither ASCII nor UTF-8 (RFC 6532, 3.1)."""
+    """A field's octets as text. Raises AddressError where they are neither ASCII nor UTF-8 (RFC 6532,
+    3.1)."""
     try:
         return raw.decode()
     except UnicodeDecodeError as error:
@@ -42,8 +45,9 @@ def decoded(raw: bytes) -> str:
 
 
 def parse_address_list(text: str, origin: str = "") -> AddressList:
-    """Every mailbox in an address field's value, folded or not, in order; a bare local name gets `origin` for its
-    domain, where that is given. Raises AddressError; the characters it counts are those of a line, from 1."""
+    """Every mailbox in an address field's value, folded or not, in order; a bare local name gets `origin` for
+    its domain, where that is given. Raises AddressError; the characters it counts are those of a line, from
+    1."""
     return _Parser(text, origin).parse()
 
 
@@ -103,7 +107,9 @@ class _Parser:
                 raise self.error("the group", group, " is not ended by a semicolon")
             return None
         if kind == "<":
-            raise self.error("`<`", token, " follows an address; a display name with an @ in it must be in quotes")
+            raise self.error(
+                "`<`", token, " follows an address; a display name with an @ in it must be in quotes"
+            )
         raise self.error(shown(token[1]), token, " follows an address without a comma between")
 
     def words(self) -> list[Token]:

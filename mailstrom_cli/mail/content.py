@@ -1,7 +1,7 @@
 """Octets of a message on their way out: every line end CRLF, in slices, whatever the size (RFC 5321, 2.3.8).
 
-CRLF, LF and a lone CR each end a line and leave as one CRLF; nothing else changes, and the last line gets its end.
-So a bare CR or LF never leaves, and a receiver that takes one for a line end sees the lines that we saw.
+CRLF, LF and a lone CR each end a line and leave as one CRLF; nothing else changes, and the last line gets its
+end. So a bare CR or LF never leaves, and a receiver that takes one for a line end sees the lines that we saw.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ class Content:
             yield self._whole
 
     def line_of(self, wanted: str) -> int:
-        """The line, counted from 1, of the first "nul" or of the first "long" line. A second look at the octets,
-        for the message that is refused anyway."""
+        """The line, counted from 1, of the first "nul" or of the first "long" line. A second look at the
+        octets, for the message that is refused anyway."""
         lines, open_line = 1, 0
         for chunk in self._slices():
             at = chunk.find(b"\0") if wanted == "nul" else first_long_line(chunk, open_line)
@@ -96,9 +96,9 @@ def _open_line(chunk: bytes, before: int) -> int:
     return before + len(chunk) if last < 0 else len(chunk) - last - 1
 
 
-def first_long_line(chunk: bytes, open_line: int) -> int:
-    """Where the first line over MAX_LINE starts in a chunk of CRLF lines, or -1; its first line has `open_line`
-    octets already. Goes as many whole lines forward at once as MAX_LINE octets hold."""
+def first_long_line(chunk: bytes, open_line: int = 0) -> int:
+    """Where the first line over MAX_LINE starts in a chunk of CRLF lines, or -1; its first line has
+    `open_line` octets already. Goes as many whole lines forward at once as MAX_LINE octets hold."""
     at, end = 0, len(chunk)
     room = MAX_LINE + 2 - open_line
     while at + room - 2 < end:

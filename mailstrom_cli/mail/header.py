@@ -1,7 +1,7 @@
 """The header section of a message as its fields, octet for octet (RFC 5322, 2.2).
 
-Nothing here is written anew: a field is a slice of the message, so what is not touched leaves as it came, and the
-signatures over it stay good.
+Nothing here is written anew: a field is a slice of the message, so what is not touched leaves as it came, and
+the signatures over it stay good.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ class Field:
 
 @value
 class Header:
-    """A header section. fields: in order.  octets: the section from its first field on, CRLF lines, without the
-    empty line after it.  lines: how many lines of the input it has, that empty one included.
+    """A header section. fields: in order.  octets: the section from its first field on, CRLF lines, without
+    the empty line after it.  lines: how many lines of the input it has, that empty one included.
     blank: whether there is an empty line.  end: where the body starts in the input.
     mbox: the line `From ...` before it was there.  fault: the first line that is no field, with what is wrong
     with it, or None; no field after it is told of."""
@@ -70,7 +70,8 @@ def split_header(data: Data) -> Header:
 
 
 def _section(data: Data) -> tuple[int, bool]:
-    """Where the body starts, and whether an empty line stands before it. Looks at MAX_HEADER octets at most."""
+    """Where the body starts, and whether an empty line stands before it. Looks at MAX_HEADER octets at
+    most."""
     for window in (1 << 14, MAX_HEADER + 2):
         head = data[:window]
         if head.startswith((b"\r", b"\n")):
@@ -92,7 +93,8 @@ def _is_mbox_line(section: bytes) -> bool:
 
 
 def _split(section: bytes, at: int, number: int, fields: list[Field]) -> tuple[int, str] | None:
-    """Appends the fields from octet `at`, line `number`, on; what is wrong with the first line that is none."""
+    """Appends the fields from octet `at`, line `number`, on; what is wrong with the first line that is
+    none."""
     end = len(section)
     while at < end:
         stop = section.index(b"\n", at) + 1

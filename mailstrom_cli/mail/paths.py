@@ -1,0 +1,153 @@
+"""The reverse-path and the recipients of a message: as asked for, else as its header has them (RFC 5322,
+3.6)."""
+
+from __future__ import annotations
+
+from mailstrom_cli.mail.address import AddressError, parse_mailbox, parse_reverse_path, unbracketed
+from mailstrom_cli.mail.address_list import AddressList, decoded, parse_address_list
+from mailstrom_cli.values import value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mailstrom_cli.mail.finding import Findings
+    from mailstrom_cli.mail.header import Field
+    from mailstrom_cli.mail.request import Context, Request
+    from mailstrom_cli.mail.structure import Fields
+
+ORIGINATORS = ("from", "sender", "reply-to")
+DESTINATIONS = ("to", "cc", "bcc")
+
+
+@value
+class Paths:
+    """reverse_path: "" is the null one.  recipients: canonical, each once, in order.  authors: of From.
+    completed: fields, by their line, whose bare names got the origin, as they are to be sent."""
+
+    reverse_path: str
+    recipients: tuple[str, ...]
+    authors: AddressList
+    completed: dict[int, bytes]
+
+
+def find_paths(fields: Fields, request: Request, context: Context, findings: Findings) -> Paths:
+    """Parses every address field once. An error in a field that the envelope needs, or in From, is refused;
+    in another it is noted. When a Resent- block is there, the envelope needs that block alone (RFC 5322,
+    3.6.6)."""
+    prefix = "resent-" if fields.resent else ""
+    originators = [prefix + "sender", prefix + "from"] if request.reverse_path is None else []
+    originator = next((f for key in originators if (f := fields.first(key))), None)
+    destinations = [prefix + key for key in DESTINATIONS] if request.recipients is None else []
+    needed = {"from", *destinations, *([originator.key] if originator else [])}
+    lists: dict[str, AddressList] = {}
+    completed: dict[int, bytes] = {}
+    failed: set[str] = set()
+    for key in _address_fields(prefix):
+        field = fields.first(key)
+        if field is None or (key.endswith("bcc") and key not in needed):
+            continue
+        try:
+            text = decoded(field.raw[field.colon + 1 :])
+            lists[key] = parse_address_list(text, context.origin)
+        except AddressError as error:
+            failed.add(key)
+            _report(field, error, key in needed, findings)
+            continue
+        if lists[key].bare:
+            completed[field.line] = field.raw[: field.colon + 1] + _completed(
+                text, lists[key].bare, context.origin
+            )
+            if not key.endswith("bcc"):
+                what = f"names without a domain were completed with `{context.origin}`"
+                findings.fix(what, line=field.line, field=field.name)
+    authors = lists.get("from", AddressList(()))
+    _check_authors(fields, authors, "from" in failed, findings)
+    if request.reverse_path is not None:
+        reverse_path = _asked_reverse_path(request.reverse_path, context, findings)
+    else:
+        reverse_path = _reverse_path(originator, lists, failed, bool(prefix), findings)
+    if request.recipients is not None:
+        recipients = _asked_recipients(request.recipients, context, findings)
+    else:
+        boxes = [box for key in destinations if key in lists for box in lists[key].mailboxes]
+        recipients = tuple(dict.fromkeys(map(str, boxes)))
+    wrong = request.recipients or failed.intersection(destinations) or not fields.complete
+    if not recipients and not wrong:
+        names = "" if request.recipients is not None else f": {prefix.title()}To, Cc and Bcc name no address"
+        findings.refuse(f"the message has no recipients{names}", hint="name them with --to ADDRESS")
+    if len(recipients) > context.recipients:
+        findings.refuse(f"the message has {len(recipients)} recipients; {context.recipients} are the most")
+    return Paths(reverse_path, recipients, authors, completed)
+
+
+def _address_fields(prefix: str) -> list[str]:
+    keys = [*ORIGINATORS, *DESTINATIONS]
+    return [*keys, *(prefix + key for key in keys)] if prefix else keys
+
+
+def _report(field: Field, error: AddressError, needed: bool, findings: Findings) -> None:
+    line = field.line + field.raw[field.colon + 1 :].decode(errors="replace").count("\n", 0, error.at)
+    section = "RFC 5322, 3.4"
+    if needed:
+        findings.refuse(str(error), section, line=line, field=field.name)
+    else:
+        findings.note(str(error), section, line=line, field=field.name)
+
+
+def _completed(text: str, bare: Sequence[int], origin: str) -> bytes:
+    cuts = [0, *bare, len(text)]
+    pieces = [text[a:b] for a, b in zip(cuts, cuts[1:], strict=False)]  # noqa: RUF007  (spares an import)
+    return f"@{origin}".join(pieces).encode()
+
+
+def _check_authors(fields: Fields, authors: AddressList, failed: bool, findings: Findings) -> None:
+    field = fields.first("from")
+    if field is None or failed:
+        return
+    if not authors.mailboxes and b";" not in field.raw:  # an empty group names nobody on purpose (RFC 6854)
+        findings.refuse("it names no address", "RFC 5322, 3.6.2", line=field.line, field=field.name)
+    if len(authors.mailboxes) > 1 and "sender" not in fields.by_key:
+        what = "it names several authors, and there is no Sender to tell which of them sends"
+        findings.note(what, "RFC 5322, 3.6.2", line=field.line, field=field.name)
+
+
+def _reverse_path(
+    originator: Field | None,
+    lists: dict[str, AddressList],
+    failed: set[str],
+    resent: bool,
+    findings: Findings,
+) -> str:
+    hint = "name the sender with --from ADDRESS"
+    if originator is None:
+        if resent:
+            what = "it is missing beside the other Resent- fields"
+            findings.refuse(what, "RFC 5322, 3.6.6", field="Resent-From", hint=hint)
+        return ""  # a missing From is refused where the header is checked
+    if originator.key in failed:
+        return ""
+    boxes = lists[originator.key].mailboxes
+    if not boxes:
+        what = "it names no address to send from"
+        findings.refuse(what, "RFC 5322, 3.6.2", line=originator.line, field=originator.name, hint=hint)
+        return ""
+    return str(boxes[0])
+
+
+def _asked_reverse_path(text: str, context: Context, findings: Findings) -> str:
+    try:
+        return parse_reverse_path(text, context.origin)
+    except AddressError as error:
+        findings.refuse(str(error), "RFC 5321, 4.1.2", option="sender")
+        return ""
+
+
+def _asked_recipients(texts: Sequence[str], context: Context, findings: Findings) -> tuple[str, ...]:
+    found: dict[str, None] = {}
+    for text in texts:
+        try:
+            found[str(parse_mailbox(unbracketed(text), context.origin))] = None
+        except AddressError as error:
+            findings.refuse(str(error), "RFC 5321, 4.1.2", option="recipient")
+    return tuple(found)
