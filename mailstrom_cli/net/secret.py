@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import stat
 
+from mailstrom_cli.config.secret import open_secret
+from mailstrom_cli.errors import MailstromError
 from mailstrom_cli.smtp.auth import Credentials
 
 TYPE_CHECKING = False
@@ -54,13 +54,10 @@ async def _from_command(command: tuple[str, ...]) -> str:
 
 def _from_file(path: str) -> str:
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    except OSError as error:
-        raise NoSecret(f"password_file {path}: {error.strerror}") from None
-    with open(fd, "rb") as file:
-        if os.fstat(fd).st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-            raise NoSecret(f"password_file {path} may be read by others; `chmod 600` it")
-        return _first_line(file.read(65_536))
+        with open(open_secret(path), "rb") as file:
+            return _first_line(file.read(65_536))
+    except MailstromError as error:
+        raise NoSecret(f"password_file {error.message}") from None
 
 
 def _first_line(output: bytes) -> str:

@@ -35,7 +35,7 @@ def settle(
     host: HostState | None,
     rng: Random,
 ) -> Event:
-    """The event for the results of one attempt. host: the back-off of the next hop, if it was out of reach."""
+    """The event for the results of one attempt. host: the back-off of a next hop out of reach."""
     states = {r.address: r for r in entry.recipients}
     ends = expiry(entry, settings)
     rows = [_row(states[told.address], told, now, ends, settings, host, rng) for told in results]
@@ -96,21 +96,17 @@ def _expired(reason: str) -> dict[str, Any]:
     return {"status": FAILED, "enhanced": EXPIRED, "text": f"expired: {reason}"}
 
 
-def suspend(
-    entry: Entry, addresses: Sequence[str], now: float, settings: Retry, host: HostState
-) -> Event | None:
-    """The event for recipients whose next hop is left alone for now: no attempt is made or counted. None when
-    it would say nothing that is not on record, so that an outage of days adds no line a minute."""
+def suspend(entry: Entry, addresses: Sequence[str], now: float, settings: Retry, host: HostState) -> Event:
+    """The event for recipients whose next hop is left alone for now: no attempt is made or counted."""
     ends = expiry(entry, settings)
     rows: list[dict[str, Any]] = []
     for state in entry.recipients:
-        if state.address not in addresses:
-            continue
-        row = {"address": state.address, "attempts": state.attempts, "retries": state.retries}
-        if now >= ends:
-            rows.append(row | _expired(host.reason))
-        elif state.status != DEFERRED:
-            text = f"not tried, the next hop is out of reach: {host.reason}"
-            row |= {"status": DEFERRED, "enhanced": "4.4.1", "text": text, "next": min(host.until, ends)}
+        if state.address in addresses:
+            row = {"address": state.address, "attempts": state.attempts, "retries": state.retries}
+            if now >= ends:
+                row |= _expired(host.reason)
+            else:
+                text = f"not tried, the next hop is out of reach: {host.reason}"
+                row |= {"status": DEFERRED, "enhanced": "4.4.1", "text": text, "next": min(host.until, ends)}
             rows.append(row)
-    return {"event": "results", "time": now, "recipients": rows} if rows else None
+    return {"event": "results", "time": now, "recipients": rows}

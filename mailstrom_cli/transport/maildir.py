@@ -42,11 +42,11 @@ class MaildirTransport:
         return [result(r.address, verdict, str(via)) for r in job.recipients]
 
     def _write(self, job: Job, path: str) -> str:
-        for folder in ("", "/tmp", "/new", "/cur"):
-            os.makedirs(path + folder, 0o700, exist_ok=True)
+        for folder in ("tmp", "new", "cur"):
+            os.makedirs(f"{path}/{folder}", 0o700, exist_ok=True)
         # The same attempt repeated after a crash gives another name, a repeated write within it does not.
         name = f"{job.id}.{os.urandom(6).hex()}.{self._host}"
-        draft = f"{path}/tmp/{name}"
+        draft = f"{path}/tmp/{name}"  # noqa: S108  (a Maildir's own)
         try:
             with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
                 file.write(f"Return-Path: <{job.envelope.reverse_path}>\n".encode())
@@ -64,9 +64,9 @@ class MaildirTransport:
             if os.path.exists(draft):
                 os.unlink(draft)
             raise
-        folder = os.open(f"{path}/new", os.O_RDONLY | os.O_DIRECTORY)
+        new = os.open(f"{path}/new", os.O_RDONLY | os.O_DIRECTORY)
         try:
-            os.fsync(folder)
+            os.fsync(new)
         finally:
-            os.close(folder)
+            os.close(new)
         return name

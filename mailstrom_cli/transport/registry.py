@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from mailstrom_cli.config.places import host_name
+from mailstrom_cli.values import replace
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from random import Random
@@ -11,10 +14,10 @@ if TYPE_CHECKING:
 
 
 class Transports:
-    """Call it with a scheme; close it at the end. settings.helo_name is never ""."""
+    """Call it with a scheme; close it at the end."""
 
     def __init__(self, settings: Settings, rng: Random) -> None:
-        self._settings = settings
+        self._settings = replace(settings, helo_name=settings.helo_name or host_name())
         self._rng = rng
         self._made: dict[str, Transport] = {}
 

@@ -199,7 +199,7 @@ class SmtpTransport:
     async def _hand_over(
         self, session: Session, way: Way, circumstances: Circumstances, outcome: Outcome
     ) -> list[str]:
-        """All undecided recipients through one session, in as many transactions as it takes: what was said."""
+        """All undecided recipients through one session, in as many transactions as needed; what was said."""
         job, host, transcript = outcome.job, str(way.target), [f"{way.target}:"]
         waiting = list(outcome.undecided)
         most = self._settings.limits.recipients_per_transaction
