@@ -13,7 +13,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from mailstrom_cli.mail.content import Data
 
-MAX_HEADER = 4 << 20  # octets; 20,000 common fields have a quarter of it
+MAX_HEADER = 2 << 20  # octets; a To field with 20,000 recipients has half of it
+MAX_FIELDS = 100_000
 NAME = bytes(range(33, 127))  # what a field name is made of, and `:`, which ends it (RFC 5322, 2.2)
 
 
@@ -108,6 +109,8 @@ def _split(section: bytes, at: int, number: int, fields: list[Field]) -> tuple[i
         name = raw[:colon].rstrip(b" \t")  # blanks before the colon are obsolete, not wrong (RFC 5322, 4.5)
         if colon < 1 or not name or name.translate(None, NAME):
             return first, _fault(raw, colon, name)
+        if len(fields) == MAX_FIELDS:
+            return first, f"the header has over {MAX_FIELDS} fields"
         text = name.decode("ascii")
         fields.append(Field(first, text, text.lower(), raw, colon))
         at = stop

@@ -33,77 +33,75 @@ class Paths:
 
 def find_paths(fields: Fields, request: Request, context: Context, findings: Findings) -> Paths:
     """Parses every address field once. An error in a field that the envelope needs, or in From, is refused;
-    in another it is noted. When a Resent- block is there, the envelope needs that block alone (RFC 5322,
-    3.6.6)."""
+    in another it is noted. When a Resent- block is there, that block alone counts, and the fields of the
+    message that is resent are left as they are (RFC 5322, 3.6.6)."""
     prefix = "resent-" if fields.resent else ""
     originators = [prefix + "sender", prefix + "from"] if request.reverse_path is None else []
     originator = next((f for key in originators if (f := fields.first(key))), None)
     destinations = [prefix + key for key in DESTINATIONS] if request.recipients is None else []
-    needed = {"from", *destinations, *([originator.key] if originator else [])}
+    needed = {*destinations, *([originator.key] if originator else [])}
+    if not prefix:
+        needed.add("from")
     lists: dict[str, AddressList] = {}
     completed: dict[int, bytes] = {}
-    failed: set[str] = set()
-    for key in _address_fields(prefix):
+    for key in ["from", *(prefix + key for key in (*ORIGINATORS, *DESTINATIONS))]:
         field = fields.first(key)
-        if field is None or (key.endswith("bcc") and key not in needed):
+        if field is None or key in lists or (key.endswith("bcc") and key not in needed):
             continue
-        try:
-            text = decoded(field.raw[field.colon + 1 :])
-            lists[key] = parse_address_list(text, context.origin)
-        except AddressError as error:
-            failed.add(key)
-            _report(field, error, key in needed, findings)
-            continue
-        if lists[key].bare:
-            completed[field.line] = field.raw[: field.colon + 1] + _completed(
-                text, lists[key].bare, context.origin
-            )
-            if not key.endswith("bcc"):
-                what = f"names without a domain were completed with `{context.origin}`"
+        origin = context.origin if key.startswith(prefix) else ""
+        parsed = _parse(field, origin, key in needed, findings)
+        if parsed is not None:
+            lists[key], text = parsed
+            if lists[key].bare and not key.endswith("bcc"):
+                completed[field.line] = _completed(field, text, lists[key].bare, origin)
+                what = f"names without a domain were completed with `{origin}`"
                 findings.fix(what, line=field.line, field=field.name)
-    authors = lists.get("from", AddressList(()))
-    _check_authors(fields, authors, "from" in failed, findings)
+    _check_authors(fields, lists.get("from"), findings)
     if request.reverse_path is not None:
         reverse_path = _asked_reverse_path(request.reverse_path, context, findings)
     else:
-        reverse_path = _reverse_path(originator, lists, failed, bool(prefix), findings)
+        reverse_path = _reverse_path(originator, lists, bool(prefix), findings)
     if request.recipients is not None:
         recipients = _asked_recipients(request.recipients, context, findings)
     else:
         boxes = [box for key in destinations if key in lists for box in lists[key].mailboxes]
         recipients = tuple(dict.fromkeys(map(str, boxes)))
-    wrong = request.recipients or failed.intersection(destinations) or not fields.complete
-    if not recipients and not wrong:
+    unread = any(fields.first(key) and key not in lists for key in destinations) or not fields.complete
+    if not recipients and not unread and not request.recipients:
         names = "" if request.recipients is not None else f": {prefix.title()}To, Cc and Bcc name no address"
         findings.refuse(f"the message has no recipients{names}", hint="name them with --to ADDRESS")
     if len(recipients) > context.recipients:
         findings.refuse(f"the message has {len(recipients)} recipients; {context.recipients} are the most")
-    return Paths(reverse_path, recipients, authors, completed)
+    return Paths(reverse_path, recipients, lists.get("from", AddressList(())), completed)
 
 
-def _address_fields(prefix: str) -> list[str]:
-    keys = [*ORIGINATORS, *DESTINATIONS]
-    return [*keys, *(prefix + key for key in keys)] if prefix else keys
+def _parse(field: Field, origin: str, needed: bool, findings: Findings) -> tuple[AddressList, str] | None:
+    """The addresses of a field, and the text they were parsed from, which has blanks for the field's name, so
+    that positions in it are those in the message's lines."""
+    try:
+        text = " " * (field.colon + 1) + decoded(field.raw)[field.colon + 1 :]
+    except AddressError:
+        return None  # refused where the header is checked
+    try:
+        return parse_address_list(text, origin), text
+    except AddressError as error:
+        line = field.line + text.count("\n", 0, error.at)
+        report = findings.refuse if needed else findings.note
+        report(str(error), "RFC 5322, 3.4", line=line, field=field.name)
+        return None
 
 
-def _report(field: Field, error: AddressError, needed: bool, findings: Findings) -> None:
-    line = field.line + field.raw[field.colon + 1 :].decode(errors="replace").count("\n", 0, error.at)
-    section = "RFC 5322, 3.4"
-    if needed:
-        findings.refuse(str(error), section, line=line, field=field.name)
-    else:
-        findings.note(str(error), section, line=line, field=field.name)
-
-
-def _completed(text: str, bare: Sequence[int], origin: str) -> bytes:
-    cuts = [0, *bare, len(text)]
+def _completed(field: Field, text: str, bare: Sequence[int], origin: str) -> bytes:
+    """The field with the origin put behind every bare name."""
+    name = field.colon + 1
+    cuts = [name, *bare, len(text)]
     pieces = [text[a:b] for a, b in zip(cuts, cuts[1:], strict=False)]  # noqa: RUF007  (spares an import)
-    return f"@{origin}".join(pieces).encode()
+    return field.raw[:name] + f"@{origin}".join(pieces).encode()
 
 
-def _check_authors(fields: Fields, authors: AddressList, failed: bool, findings: Findings) -> None:
+def _check_authors(fields: Fields, authors: AddressList | None, findings: Findings) -> None:
     field = fields.first("from")
-    if field is None or failed:
+    if field is None or authors is None:
         return
     if not authors.mailboxes and b";" not in field.raw:  # an empty group names nobody on purpose (RFC 6854)
         findings.refuse("it names no address", "RFC 5322, 3.6.2", line=field.line, field=field.name)
@@ -125,7 +123,7 @@ def _reverse_path(
             what = "it is missing beside the other Resent- fields"
             findings.refuse(what, "RFC 5322, 3.6.6", field="Resent-From", hint=hint)
         return ""  # a missing From is refused where the header is checked
-    if originator.key in failed:
+    if originator.key not in lists:
         return ""
     boxes = lists[originator.key].mailboxes
     if not boxes:
