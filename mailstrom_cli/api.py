@@ -17,7 +17,8 @@ import os
 import time
 
 from mailstrom_cli.errors import DATA, NO_PERMISSION, TEMPORARY, USAGE, MailstromError
-from mailstrom_cli.mail.prepare import Context, Prepared, Request, prepare
+from mailstrom_cli.mail.prepare import Prepared, prepare
+from mailstrom_cli.mail.request import Context, Request
 from mailstrom_cli.mail.status import DELIVERED, FINAL, UNFINISHED
 from mailstrom_cli.store.base import Submission
 from mailstrom_cli.values import value
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from mailstrom_cli.store.entry import Entry, Event
 
     OnResult = Callable[[Entry, list[Result]], None]
+
+__all__ = ["Mailstrom", "MailstromError", "Request", "Submitted"]
 
 RECENT = "recent"  # the store's mark of the last `recent()`
 LEASE_PATIENCE = 5.0  # seconds to wait for an attempt in progress to end
@@ -144,11 +147,12 @@ class Mailstrom:
 
     def _context(self, now: float) -> Context:
         limits = self.settings.limits
-        host = self.settings.helo_name or os.uname().nodename
+        from mailstrom_cli.config.places import host_name
+
         return Context(
             now=now,
             token=os.urandom(10).hex(),
-            host=host,
+            host=self.settings.helo_name or host_name(),
             origin=self.settings.origin,
             timezone=time.localtime(now).tm_gmtoff,
             message_size=limits.message_size,

@@ -62,7 +62,7 @@ class LazyGroup(click.Group):
 )
 @click.version_option(__version__, message="mailstrom %(version)s")
 @click.pass_context
-def cli(ctx: click.Context, **options: Any) -> None:
+def cli(ctx: click.Context, /, **options: Any) -> None:
     """A mail queue: submit a message, and know at any time what became of it for every recipient."""
     refuse_controls(options)
     check_verbosity(options)

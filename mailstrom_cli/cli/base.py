@@ -80,7 +80,7 @@ def command(name: str, *options: Option) -> Callable[[Callable[..., int | None]]
         parameters = list(reversed(getattr(function, "__click_params__", [])))
 
         @click.pass_obj
-        def callback(given: Given, **values: object) -> int | None:
+        def callback(given: Given, /, **values: object) -> int | None:
             given.add(verbose=bool(values.pop("verbose")), quiet=bool(values.pop("quiet")))
             return function(given, **values)
 

@@ -55,7 +55,9 @@ VERBOSITY = (
 GLOBAL = (
     Option(("--config",), "Configuration file (default: the first of the standard ones).", "FILE"),
     Option(("--spool",), "Spool directory, or the URL of another store.", "DIR"),
-    Option(("--via",), "How mail leaves, in place of [via]; repeat for fail-over.", "URL", many=True),
+    Option(
+        ("--via",), "How mail leaves, in place of what is configured; repeat for fail-over.", "URL", many=True
+    ),
     *VERBOSITY,
 )
 

@@ -75,8 +75,9 @@ def of_system(error: OSError) -> MailstromError | None:
 
 
 def failed(error: MailstromError, about: str | None = None) -> int:
-    """Tell an error (`about`: of which file or id) on stderr; its exit code."""
-    tell("error", f"{about}: {error.message}" if about else error.message)
+    """Tell an error (`about`: of which file or id) on stderr, a line for each of its lines; its exit code."""
+    for line in error.message.split("\n"):
+        tell("error", f"{about}: {line}" if about else line)
     if error.hint:
         tell("hint", error.hint)
     return error.exit_code

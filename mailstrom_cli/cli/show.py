@@ -10,7 +10,7 @@ import click
 from mailstrom_cli.cli import output
 from mailstrom_cli.cli.base import command
 from mailstrom_cli.cli.options import Option
-from mailstrom_cli.cli.report import escaped, one_line
+from mailstrom_cli.cli.report import escaped, one_line, write_out
 from mailstrom_cli.cli.times import iso
 from mailstrom_cli.cli.view import sidecar_object
 from mailstrom_cli.errors import USAGE, MailstromError
@@ -61,7 +61,7 @@ def _write(piece: bytes) -> None:
         sys.stdout.buffer.write(piece)
         return
     text = piece.decode("utf-8", "replace").replace("\r\n", "\n")
-    output.write_out("".join(c if c.isprintable() or c in "\n\t" else escaped(c) for c in text))
+    write_out("".join(c if c.isprintable() or c in "\n\t" else escaped(c) for c in text))
 
 
 def _log_lines(event: Event) -> Iterator[str]:
