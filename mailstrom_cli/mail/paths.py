@@ -113,7 +113,6 @@ def _check_authors(fields: Fields, authors: AddressList | None, findings: Findin
 def _reverse_path(
     originator: Field | None,
     lists: dict[str, AddressList],
-    failed: set[str],
     resent: bool,
     findings: Findings,
 ) -> str:
