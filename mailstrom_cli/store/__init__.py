@@ -1,1 +1,2 @@
-"""Message state: the only room that touches it. `base` is the protocol, `entry` the pure fold, the rest stores."""
+"""Message state: the only room that touches it. `base` is the protocol, `entry` the pure fold, the rest
+stores."""

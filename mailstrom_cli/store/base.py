@@ -7,6 +7,7 @@ A third-party store is a package that names a function `(url: str) -> Store` und
 
 from __future__ import annotations
 
+from mailstrom_cli.errors import NO_INPUT, MailstromError
 from mailstrom_cli.values import value
 
 TYPE_CHECKING = False
@@ -21,9 +22,19 @@ else:
     Protocol = object
 
 
+class DamagedMessage(MailstromError):
+    """A message that is there and cannot be read. `Store.lease` sets it aside, so that it is met once."""
+
+    def __init__(self, id: str, reason: str, where: str) -> None:
+        super().__init__(f"message {id} is damaged: {reason}", f"what is left of it is in {where}", NO_INPUT)
+        self.id = id
+        self.reason = reason
+
+
 @value
 class Submission:
-    """What `intake` stores: the envelope, and the message exactly as it will be sent, in chunks (CRLF lines)."""
+    """What `intake` stores: the envelope, and the message exactly as it will be sent, in chunks (CRLF
+    lines)."""
 
     envelope: Envelope
     chunks: Iterable[bytes]
@@ -39,7 +50,8 @@ class Scheduled:
 
 @value
 class HostState:
-    """A next hop that could not be reached: nothing is sent to it before `until` (seconds since the epoch)."""
+    """A next hop that could not be reached: nothing is sent to it before `until` (seconds since the
+    epoch)."""
 
     failures: int
     until: float
@@ -49,7 +61,7 @@ class HostState:
 class Lease(Protocol):
     """The sole right to attempt and to change one message, until released or until this process ends.
 
-    A context manager; leaving it releases.
+    A context manager; leaving it releases. One thread at a time may use it.
     """
 
     entry: Entry  # as folded when the lease was taken, then after each `record`
@@ -59,13 +71,15 @@ class Lease(Protocol):
 
     def postpone(self, due: float) -> None:
         """Schedule the message no earlier than `due`, without an event: done before dialling, so that a
-        crash in the attempt is not followed by another at once."""
+        crash in the attempt is not followed by another at once. It holds beyond the lease, and until an event
+        after which no recipient is overdue."""
 
     def record(self, event: Event) -> Entry:
         """Append an event; the state and the schedule follow from it. Raises OSError when it could not be
-        written, and then nothing of it is kept."""
+        written, and then nothing of it is kept; DamagedEntry when it is no event."""
 
-    def release(self) -> None: ...
+    def release(self) -> None:
+        """Give the lease back, the schedule in order. A second time does nothing."""
 
     def __enter__(self) -> Lease: ...
 
@@ -75,44 +89,51 @@ class Lease(Protocol):
 
 
 class Store(Protocol):
-    """Where messages live. Methods may block for a disk; none blocks for another process."""
+    """Where messages live. Methods may block for a disk, and none for another process (but `intake` for a few
+    seconds while another one has a key). Any thread may call them.
+
+    OSError from any of them: the system's trouble, not the message's; worth another try later. Methods that
+    take an id raise NoSuchMessage, and DamagedMessage when it cannot be read.
+    """
 
     def intake(self, submissions: Sequence[Submission], now: float) -> list[str]:
-        """Store all of them durably, or none: their ids, in order. What `key` repeats is not stored again:
-        its id is given once more, or MailstromError is raised when another message has the key."""
+        """Store all of them durably, or none: their ids, in order, and wake who listens. What `key` repeats
+        is not stored again: its id is given once more, or MailstromError (exit code 65) is raised when
+        another message has the key. Raises MailstromError with exit code 75 when there is no room now."""
 
     def scheduled(self) -> Iterator[Scheduled]:
-        """Every unfinished message that is not held, in no order, without opening any."""
+        """Every unfinished message that is not held, in no order, without opening any. What is due may still
+        turn out, when leased, to be final, held or due later: the lease's entry is right."""
 
     def ids(self, states: Sequence[str]) -> Iterator[str]:
         """The ids of all messages in these states, oldest first."""
 
     def count(self, states: Sequence[str]) -> int: ...
 
-    def read(self, id: str) -> Entry:
-        """Raises NoSuchMessage."""
+    def read(self, id: str) -> Entry: ...
 
     def events(self, id: str) -> list[Event]:
-        """The sidecar as it is: the envelope's line, then the events. Raises NoSuchMessage."""
+        """The sidecar as it is: the envelope's line, then the events."""
 
     def open_message(self, id: str) -> BinaryIO:
-        """Raises NoSuchMessage."""
+        """The message exactly as it will be sent."""
 
     def find(self, name: str) -> str:
-        """The id for an id, an unambiguous prefix or suffix of 4 or more characters, or a Message-ID.
-        Raises NoSuchMessage, or MailstromError naming the candidates."""
+        """The id for an id, an unambiguous prefix or suffix of 4 or more characters, or a Message-ID (with or
+        without its angle brackets; the newest of several). Raises MailstromError naming the candidates."""
 
     def lease(self, id: str) -> Lease | None:
-        """None while somebody else has it. Raises NoSuchMessage."""
+        """None while somebody else has it. A damaged message is set aside, and DamagedMessage raised."""
 
     def finished_since(self, since: float) -> Iterator[str]:
-        """The ids of final messages that became so at or after `since`."""
+        """The ids of final messages that became so at or after `since`, in the order in which they did."""
 
     def purge(self, id: str) -> None:
-        """Forget a final message. Raises NoSuchMessage."""
+        """Forget a final message. Raises MailstromError when it is not final, or leased."""
 
     def sweep(self, now: float, delivered_before: float, failed_before: float) -> int:
-        """Remove what crashed writers left behind and final messages older than these times: how many."""
+        """Remove what crashed writers left behind and messages that became final before these times: how
+        many. Also puts right schedules that a clock or a hand got wrong. To be called now and then."""
 
     def host(self, next_hop: str) -> HostState | None:
         """The back-off state of a next hop, if it has any."""
@@ -123,7 +144,7 @@ class Store(Protocol):
         """A named time kept with the store: what it was, after which it is `when`, unless None."""
 
     def wake(self, line: str) -> bool:
-        """Tell a listening flusher, with an id or a command of one line; False when nobody listens."""
+        """Tell a listening flusher, with an id or a command of one line; False when nobody was told."""
 
     def listen(self) -> int:
         """A file descriptor that becomes readable when `wake` is called; its lines are what was told."""
@@ -133,7 +154,7 @@ class Store(Protocol):
 
 
 class RunLock(Protocol):
-    """`acquire` gives None, or who holds it (`pid 123, since 2026-11-24T02:43:00Z`)."""
+    """`acquire` gives None when it is ours now, else who holds it (`pid 123, since 2026-11-24T02:43:00Z`)."""
 
     def acquire(self) -> str | None: ...
 

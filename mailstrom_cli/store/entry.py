@@ -2,14 +2,15 @@
 
 A sidecar line is one JSON object. An event has a kind ("event") and a time (seconds since the epoch):
 
-    results    recipients: [{address, status, attempts, retries, next, code, enhanced, text, host, tls, remote_id ...}]
-               and, for an attempt that did not deliver to everybody, transcript
+    results    recipients: [{address, status, attempts, retries, next, code, enhanced, text, host, tls,
+               remote_id ...}] and, for an attempt that did not deliver to everybody, transcript
     held       nothing is attempted until it is released
     released
     cancelled  every recipient that waits is failed with "cancelled"
     retried    recipients: [address ...] wait again, with all their retries and from now on
 
-Unknown kinds and keys are kept on disk and passed over here, so that an older mailstrom reads a newer sidecar.
+Unknown kinds and keys are kept on disk and passed over here, so that an older mailstrom reads a newer
+sidecar.
 """
 
 from __future__ import annotations
@@ -66,7 +67,8 @@ class RecipientState:
 
 @value
 class Entry:
-    """A message and all that is known of it. held_since: None unless on hold; held_for: seconds of past holds."""
+    """A message and all that is known of it. held_since: None unless on hold; held_for: seconds of past
+    holds."""
 
     id: str
     submitted: float
@@ -82,7 +84,8 @@ class Entry:
 
     @property
     def state(self) -> str:
-        """Queued until the first attempt ends for everybody, deferred while any recipient waits, then final."""
+        """Queued until the first attempt ends for everybody, deferred while any recipient waits, then
+        final."""
         statuses = {r.status for r in self.recipients}
         for status in (QUEUED, DEFERRED, FAILED):
             if status in statuses:
@@ -125,7 +128,7 @@ def _recipient_out(recipient: Recipient) -> dict[str, Any]:
 
 def _accepted(line: Mapping[str, Any]) -> Entry:
     """The entry as it was accepted, from line 1. Raises DamagedEntry."""
-    if line.get("format") != FORMAT:
+    if line.get("format") != FORMAT or line["format"] is True:
         raise DamagedEntry(f"format {line.get('format')!r}, and this mailstrom reads format {FORMAT}")
     try:
         submitted = _number(line, "submitted")
@@ -141,7 +144,7 @@ def _accepted(line: Mapping[str, Any]) -> Entry:
             reverse_path=_text(line, "reverse_path"),
             recipients=recipients,
             message_id=_text(line, "message_id"),
-            size=int(_number(line, "size")),
+            size=_count(line, "size", -1),
             body=_text(line, "body"),
             smtputf8=line.get("smtputf8", False) is True,
             at=_number(line, "at") if "at" in line else None,
@@ -165,6 +168,13 @@ def _number(line: Mapping[str, Any], key: str) -> float:
     held = line[key]
     if isinstance(held, bool) or not isinstance(held, int | float) or not 0 <= held < 1e15:
         raise DamagedEntry(f"{key} is {held!r}, not a number in range")
+    return held
+
+
+def _count(line: Mapping[str, Any], key: str, default: int) -> int:
+    held = line.get(key, default)
+    if isinstance(held, bool) or not isinstance(held, int) or not 0 <= held < 1 << 40:
+        raise DamagedEntry(f"{key} is {held!r}, not a count")
     return held
 
 
@@ -223,8 +233,8 @@ def apply(entry: Entry, event: Event) -> Entry:
 def _with_recipients(entry: Entry, recipients: Iterable[RecipientState], time: float) -> Entry:
     after = replace(entry, recipients=tuple(recipients))
     if after.state in UNFINISHED:
-        return after if after.finished is None else replace(after, finished=None)
-    return replace(after, finished=time)
+        return replace(after, finished=None)
+    return after if entry.finished is not None else replace(after, finished=time)
 
 
 def _results(entry: Entry, event: Event) -> Entry:
@@ -244,11 +254,11 @@ def _result(before: RecipientState, told: Mapping[str, Any], time: float) -> Rec
     return RecipientState(
         before.recipient,
         status,
-        attempts=int(told.get("attempts", before.attempts)),
-        retries=int(told.get("retries", before.retries)),
+        attempts=_count(told, "attempts", before.attempts),
+        retries=_count(told, "retries", before.retries),
         last_attempt=time,
         next_attempt=_number(told, "next") if status == DEFERRED else None,
-        code=int(told["code"]) if told.get("code") is not None else None,
+        code=_count(told, "code", 0) if told.get("code") is not None else None,
         enhanced=_optional_text(told, "enhanced"),
         text=_optional_text(told, "text"),
         host=_optional_text(told, "host"),

@@ -1,0 +1,167 @@
+"""The spool directory itself: its names, and how one is opened, judged and created."""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from mailstrom_cli.errors import CANT_CREATE, CONFIG, NO_PERMISSION, MailstromError
+from mailstrom_cli.mail.status import STATES
+from mailstrom_cli.store import files
+
+FORMAT = b"mailstrom spool 1\n"
+FORMAT_FILE = "format"
+TMP, CORRUPT, HOSTS, KEYS, MARKS = "tmp", "corrupt", "hosts", "keys", "marks"
+DIRECTORIES = (TMP, *STATES, CORRUPT, HOSTS, KEYS, MARKS)
+TRIGGER = "trigger"
+RUN_LOCK = "run.lock"
+
+MESSAGE = "message.eml"
+SIDECAR = "message.jsonl"
+REASON = "reason"
+
+_OURS = frozenset((*DIRECTORIES, FORMAT_FILE, TRIGGER, RUN_LOCK))
+
+
+def open_root(path: str) -> int:
+    """A descriptor of the spool at `path`, created when it does not exist.
+
+    Raises MailstromError: exit code 77 when others own it or may write it, 78 when it has another format,
+    73 when it cannot be created.
+    """
+    if "\0" in path or not path:
+        raise MailstromError(f"{path!r} is not a path for a spool", "give --spool a directory", CANT_CREATE)
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+    try:
+        try:
+            root = os.open(path, flags)
+        except FileNotFoundError:
+            _make_path(path)
+            root = os.open(path, flags)
+    except PermissionError as error:
+        raise MailstromError(
+            f"may not open the spool {path}: {error.strerror}", "choose another with --spool", NO_PERMISSION
+        ) from None
+    except OSError as error:
+        raise _cannot_create(path, error) from None
+    try:
+        _judge(path, os.fstat(root))
+        if not _formatted(path, root):
+            _fill(path, root)
+    except BaseException:
+        os.close(root)
+        raise
+    return root
+
+
+def _cannot_create(path: str, error: OSError) -> MailstromError:
+    where = f" ({error.filename})" if isinstance(error.filename, str) and error.filename != path else ""
+    return MailstromError(
+        f"cannot create the spool {path}: {error.strerror}{where}", "choose another with --spool", CANT_CREATE
+    )
+
+
+def _make_path(path: str) -> None:
+    """A directory and the parents it lacks, each synced into its own parent."""
+    parent = os.path.dirname(os.path.abspath(path))
+    try:
+        os.mkdir(path, files.PRIVATE_DIRECTORY)
+    except FileExistsError:
+        return  # another process was faster
+    except FileNotFoundError:
+        if parent == path:
+            raise
+        _make_path(parent)
+        _make_path(path)
+        return
+    os.chmod(path, files.PRIVATE_DIRECTORY)
+    fd = os.open(parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        files.sync_directory(fd)
+    finally:
+        os.close(fd)
+
+
+def _judge(path: str, held: os.stat_result) -> None:
+    """Refuse a spool in which somebody else could put, change or take away mail."""
+    if held.st_uid != os.geteuid():
+        raise MailstromError(
+            f"the spool {path} belongs to user {held.st_uid}, and this is user {os.geteuid()}",
+            "run as that user, or choose another with --spool",
+            NO_PERMISSION,
+        )
+    if held.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise MailstromError(
+            f"the spool {path} may be written by others (mode {stat.S_IMODE(held.st_mode):04o})",
+            f"`chmod 700 {path}`, when you trust what is in it",
+            NO_PERMISSION,
+        )
+
+
+def _formatted(path: str, root: int) -> bool:
+    """Whether the spool is complete: its format file is written last."""
+    try:
+        fd = files.open_regular(FORMAT_FILE, os.O_RDONLY, root)
+    except FileNotFoundError:
+        return False
+    except (files.NotRegular, PermissionError) as error:
+        raise MailstromError(f"{path}/{FORMAT_FILE} cannot be read: {error}", None, CONFIG) from None
+    try:
+        held = os.read(fd, 64)
+    finally:
+        os.close(fd)
+    if held and held != FORMAT:
+        said = held.split(b"\n")[0].decode("ascii", "replace")
+        raise MailstromError(
+            f"the spool {path} has the format {said!r}, and this mailstrom knows {FORMAT.decode().strip()!r}",
+            "use the mailstrom that made it, or choose another with --spool",
+            CONFIG,
+        )
+    return bool(held)
+
+
+def _fill(path: str, root: int) -> None:
+    """Make what is missing, and the format file last. Any number of processes may do so at once."""
+    foreign = sorted(set(os.listdir(root)) - _OURS)
+    if foreign:
+        raise MailstromError(
+            f"{path} is not a spool, and not empty: it has {foreign[0]!r}",
+            "give --spool a new or an empty directory",
+            CANT_CREATE,
+        )
+    try:
+        for name in DIRECTORIES:
+            directory(name, root)
+        fifo(root)
+        fd = files.create(FORMAT_FILE, root, flags=0)
+        try:
+            os.pwrite(fd, FORMAT, 0)
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+        files.sync_directory(root)
+    except OSError as error:
+        raise _cannot_create(path, error) from None
+
+
+def directory(name: str, root: int) -> None:
+    """Make one of the spool's directories, unless it is there, and sync it into the spool."""
+    try:
+        files.make_directory(name, root)
+    except FileExistsError:
+        return
+    fd = files.open_directory(name, root)
+    try:
+        files.sync_directory(fd)
+        files.sync_directory(root)
+    finally:
+        os.close(fd)
+
+
+def fifo(root: int) -> None:
+    """Make the trigger, unless it is there."""
+    try:
+        os.mkfifo(TRIGGER, files.PRIVATE_FILE, dir_fd=root)
+    except FileExistsError:
+        return
+    os.chmod(TRIGGER, files.PRIVATE_FILE, dir_fd=root)

@@ -1,0 +1,62 @@
+"""From a URL to a store: a path or `spool://`, `memory:`, and what other packages add.
+
+A package adds a scheme by an entry point of the group `mailstrom.stores`: its name is the scheme, and it
+names a function `(url: str) -> Store`.
+"""
+
+from __future__ import annotations
+
+from mailstrom_cli.errors import CONFIG, MailstromError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from mailstrom_cli.store.base import Store
+
+GROUP = "mailstrom.stores"
+BUILT_IN = ("memory", "spool")
+
+
+def open_store(url: str, min_free: int = 0) -> Store:
+    """The store at a path or URL; a path is a spool, created when it does not exist.
+
+    min_free: octets that a spool leaves free on its file system.
+    Raises MailstromError: what the store's own `open_store` does, and exit code 78 for an unknown scheme.
+    """
+    scheme = _scheme(url)
+    if scheme in ("", "spool"):
+        from mailstrom_cli.store import spool
+
+        return spool.open_store(url, min_free)
+    if scheme == "memory":
+        from mailstrom_cli.store import memory
+
+        return memory.open_store(url)
+    return _added(scheme, url)
+
+
+def _scheme(url: str) -> str:
+    if url.startswith("memory:"):
+        return "memory"
+    scheme, separator, _ = url.partition("://")
+    return scheme.lower() if separator and "/" not in scheme else ""
+
+
+def _added(scheme: str, url: str) -> Store:
+    from importlib.metadata import entry_points
+
+    found = {point.name: point for point in entry_points(group=GROUP)}
+    if scheme not in found:
+        known = ", ".join(f"{name}:" for name in sorted({*BUILT_IN, *found}))
+        raise MailstromError(
+            f"{url!r} names a store of the unknown scheme {scheme!r}",
+            f"give a directory, or a URL of one of {known}; packages add others",
+            CONFIG,
+        )
+    try:
+        opener = found[scheme].load()
+    except (ImportError, AttributeError) as error:
+        raise MailstromError(
+            f"the package that adds {scheme}: ({found[scheme].value}) cannot be loaded: {error}", None, CONFIG
+        ) from None
+    store: Store = opener(url)
+    return store

@@ -1,0 +1,355 @@
+"""The spool: the store in a directory, format 1. Only this room knows what is below it.
+
+    SPOOL/                 0700; refused when another user owns it or group or others may write it
+      format               "mailstrom spool 1"; written last, so its presence says that the rest is there
+      tmp/ID/              being written, or being removed; invisible
+      queued/ID/           accepted, no attempt has ended
+      deferred/ID/         a recipient waits for its next attempt
+      delivered/ID/        every recipient was delivered
+      failed/ID/           every recipient is final, and at least one failed
+          message.eml      the message as it will be sent; never changed
+          message.jsonl    the sidecar: line 1 the envelope, then a line an event; only appended to
+      corrupt/ID[.N]/      what could not be read, as it was, with a file `reason`; what was no directory lies
+                           in it as `planted`
+      hosts/NEXT-HOP       back-off state of a next hop, one JSON line; replaced by rename, never synced
+      keys/SHA256          an idempotency key: "ID DIGEST"; synced before its message is published
+      marks/NAME           a named time, such as that of the last report; never synced
+      trigger              FIFO, read by the listening flusher
+      run.lock             flock by the one long-running flusher, its pid and start inside
+
+    Locks, all flock, all freed by the kernel when a process dies:
+      message.jsonl        the lease: whoever has it may change, move and remove the message
+      tmp/ID/message.eml   a writer is at it
+      keys/SHA256          a submit under this key is in progress
+      run.lock             a flusher runs
+
+The sidecar is the truth. The directory in which a message lies, and that directory's mtime (`schedule`), are
+the index to it, which any lease brings back in line. Unfinished messages are always in queued/ or deferred/:
+on the way to a final state the event is written first and the move follows; on the way back (retry) the move
+is first.
+
+The states of a message, what a crash in each leaves, and who cleans up. "Kill" is the end of a process at any
+system call; "power" is the loss of what was not synced, on top of that.
+
+    state                        on disk                             after kill           after power
+    1  being written             tmp/ID/ incomplete                  swept (a)            swept, or gone
+    2  written and synced        tmp/ID/ complete; its key, if it    swept (a); the key   the same
+                                 has one, names it                   is free (b)
+    3  published                 queued/ID/                          stays (c)            stays, or 2 (d)
+    4  accepted                  queued/ID/, queued/ is synced;      stays                stays
+                                 only now the caller is told
+    5  attempt in progress       as 4 or 6, leased; mtime is set     due at that mtime    due then, or at once
+                                 to a later attempt first            (e)                  (e)
+    6  result recorded           the event's line in the sidecar     as recorded          as recorded, or as
+                                                                                          before (f)
+    7  the line is torn          bytes after the last newline        ignored; cut off by  the same
+                                                                     the next writer
+    8  recorded, not yet moved   final by its sidecar, and lies in   leased when due,     the same
+                                 queued/ or deferred/                then moved
+    9  moved, retry not yet      final by its sidecar, and lies in   as 8: moved back     the same
+       recorded                  queued/ or deferred/
+    10 final                     delivered/ID/ or failed/ID/         stays until purged   stays, or 8, or (g)
+    11 being removed             tmp/ID/                             swept (a)            swept, or 10
+    12 damaged                   any state; cannot be read           set aside when next leased, into
+    corrupt/,
+                                                                     from which nobody removes it
+
+    (a) `sweep` removes from tmp/ what has been there for an hour (ctime, which nobody can set) and is not
+        locked by its writer. It renames it first: a writer that was stopped for longer than that fails to
+        publish, and says so, but never publishes half a message.
+    (b) A key whose id is in none of the four states is free: the next submit takes it, `sweep` removes it.
+    (c) A kill between the renames of a batch leaves the first of its messages published and the others in
+        tmp/, and no caller was told anything; a batch of one has no such moment. The same holds for the
+        rename and the report of a single message: what is visible was complete.
+    (d) Where an intake fails after its first rename (the disk fails, hardly else), it moves what it published
+        back to tmp/ before it reports. If that fails too, or power is lost before it reached the disk, or a
+        flusher had leased the message already, the message is sent although its submit reported failure.
+    (e) An attempt of which nothing was recorded is repeated. Its recipients may get the message again only if
+        the server had accepted it: between that reply and the line there is nothing but the write.
+    (f) Results are not synced: a power cut may take them back, which repeats an attempt (a duplicate, no
+        loss).
+    (g) The move may have reached the disk, and the line not: unfinished by its sidecar, and in delivered/ or
+        failed/, where no scheduler looks. `sweep` leases once what became final since shortly before the
+        last sweep, and so moves it back. Call it when a flusher starts.
+
+    hosts/, marks/               old, new or missing; missing is right  the same          or empty: as missing
+    format, directories          whoever opens the spool completes what a crash left out, format last
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+
+from mailstrom_cli.errors import TEMPORARY, USAGE, MailstromError, NoSuchMessage
+from mailstrom_cli.mail.status import FINAL, QUEUED, STATES, UNFINISHED
+from mailstrom_cli.store import files, layout, trigger
+from mailstrom_cli.store.base import DamagedMessage, Scheduled
+from mailstrom_cli.store.corrupt import reason_for, set_aside
+from mailstrom_cli.store.entry import DamagedEntry
+from mailstrom_cli.store.ids import is_id
+from mailstrom_cli.store.intake import Batch, check_space, refusal
+from mailstrom_cli.store.lease import SpoolLease, first_line, judge, open_message, open_sidecar, read_lines
+from mailstrom_cli.store.schedule import HELD
+
+# What a plain submit does not need is imported where it is used: keys, find, notes, sweep, runlock.
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from typing import BinaryIO, TypeVar
+
+    from mailstrom_cli.store.base import HostState, Submission
+    from mailstrom_cli.store.entry import Entry, Event
+    from mailstrom_cli.store.runlock import SpoolRunLock
+
+    T = TypeVar("T")
+
+ROUNDS = 3  # how often all states are looked through for a message that others may be moving
+
+
+def open_store(url: str, min_free: int = 0) -> Spool:
+    """The spool at a path or `spool:///path`, created when it does not exist.
+
+    min_free: octets that intake leaves free on its file system.
+    Raises MailstromError: exit code 77 when others own it or may write it, 78 when it has another format, 73
+    when it cannot be created.
+    """
+    return Spool(url.removeprefix("spool://"), min_free)
+
+
+class Spool:
+    """The Store in a directory; `close` gives its descriptors back."""
+
+    def __init__(self, path: str, min_free: int = 0) -> None:
+        self.path = path
+        self.min_free = min_free
+        self._root = layout.open_root(path)
+        self._directories: dict[str, int] = {}
+
+    def close(self) -> None:
+        """Give back the descriptors; the spool must not be used any more."""
+        for fd in (*self._directories.values(), self._root):
+            os.close(fd)
+        self._directories, self._root = {}, -1
+
+    def _directory(self, name: str) -> int:
+        """The descriptor of one of the spool's directories, opened once; made again when somebody removed
+        it."""
+        if name in self._directories:
+            return self._directories[name]
+        try:
+            fd = files.open_directory(name, self._root)
+        except FileNotFoundError:
+            layout.directory(name, self._root)
+            fd = files.open_directory(name, self._root)
+        kept = self._directories.setdefault(name, fd)
+        if kept != fd:  # another thread was faster
+            os.close(fd)
+        return kept
+
+    # --- intake ---
+
+    def intake(self, submissions: Sequence[Submission], now: float) -> list[str]:
+        keys = None
+        try:
+            if self.min_free:
+                check_space(self.path, self._root, sum(s.envelope.size for s in submissions), self.min_free)
+            if any(s.envelope.key is not None for s in submissions):
+                from mailstrom_cli.store.keys import Keys
+
+                keys = Keys(self._directory(layout.KEYS), self._exists)
+            batch = Batch(self.path, self._directory(layout.TMP), self._directory(QUEUED), keys)
+            ids, new = batch.store(submissions, now)
+        except OSError as error:
+            raise refusal(self.path, error) from None
+        finally:
+            if keys:
+                keys.release()
+        trigger.pull(self._root, new)
+        return ids
+
+    # --- the index: names and times, no sidecar is opened ---
+
+    def scan(self, state: str) -> Iterator[tuple[str, os.stat_result]]:
+        """The ids in a state, each with what lstat tells of its directory."""
+        for found in files.scan(state, self._root):
+            if is_id(found.name):
+                try:
+                    yield found.name, found.stat(follow_symlinks=False)
+                except FileNotFoundError:
+                    continue  # it moved
+
+    def _names(self, states: Sequence[str]) -> set[str]:
+        return {
+            found.name for state in states for found in files.scan(state, self._root) if is_id(found.name)
+        }
+
+    def scheduled(self) -> Iterator[Scheduled]:
+        due: dict[str, float] = {}  # of what moves from queued to deferred meanwhile, the latter counts
+        for state in UNFINISHED:
+            due.update({id: held.st_mtime for id, held in self.scan(state) if held.st_mtime_ns != HELD})
+        return (Scheduled(id, when) for id, when in due.items())
+
+    def ids(self, states: Sequence[str]) -> Iterator[str]:
+        return iter(sorted(self._names(states)))
+
+    def count(self, states: Sequence[str]) -> int:
+        return len(self._names(states))
+
+    def finished_since(self, since: float) -> Iterator[str]:
+        found = [
+            (held.st_mtime, id) for state in FINAL for id, held in self.scan(state) if held.st_mtime >= since
+        ]
+        return iter([id for _, id in sorted(found)])
+
+    # --- one message ---
+
+    def _locate(self, id: str) -> tuple[str, int | None]:
+        """The state in which a message lies and a descriptor of its directory, None if it is no directory."""
+        if is_id(id):
+            for _ in range(ROUNDS):
+                for state in STATES:
+                    try:
+                        return state, files.open_directory(id, self._directory(state))
+                    except FileNotFoundError:
+                        continue
+                    except NotADirectoryError:
+                        return state, None
+            reason = reason_for(id, self._directory(layout.CORRUPT))
+            if reason is not None:
+                raise self._damaged(layout.CORRUPT, id, reason)
+        raise NoSuchMessage(id)
+
+    def _exists(self, id: str) -> bool:
+        try:
+            _, directory = self._locate(id)
+        except (NoSuchMessage, DamagedMessage):
+            return False
+        if directory is not None:
+            os.close(directory)
+        return True
+
+    def _still_there(self, state: str, id: str, directory: int | None) -> bool:
+        """Whether what was opened is still what the name says, so that what it lacks was not just moved
+        away."""
+        try:
+            named = os.stat(id, dir_fd=self._directory(state), follow_symlinks=False)
+        except FileNotFoundError:
+            return False
+        return directory is None or os.path.samestat(named, os.fstat(directory))
+
+    def _visit(self, id: str, use: Callable[[int], T]) -> T:
+        """What `use` makes of the directory of a message, wherever that is by the time it is done."""
+        for _ in range(ROUNDS):
+            state, directory = self._locate(id)
+            try:
+                if directory is None:
+                    raise DamagedEntry("it is not a directory")
+                return use(directory)
+            except DamagedEntry as error:
+                if self._still_there(state, id, directory):
+                    raise self._damaged(state, id, str(error)) from None
+            finally:
+                if directory is not None:
+                    os.close(directory)
+        raise NoSuchMessage(id)
+
+    def read(self, id: str) -> Entry:
+        return self._visit(id, lambda directory: judge(id, directory, read_lines(directory)))
+
+    def events(self, id: str) -> list[Event]:
+        return self._visit(id, lambda directory: list(read_lines(directory)))
+
+    def open_message(self, id: str) -> BinaryIO:
+        return self._visit(id, open_message)
+
+    def find(self, name: str) -> str:
+        from mailstrom_cli.store.find import find
+
+        return find(name, self._exists, lambda: self._names(STATES), self._first_line)
+
+    def _first_line(self, id: str) -> bytes:
+        try:
+            return self._visit(id, first_line)
+        except (NoSuchMessage, DamagedMessage):
+            return b""
+
+    # --- leases ---
+
+    def lease(self, id: str) -> SpoolLease | None:
+        for _ in range(ROUNDS):
+            state, directory = self._locate(id)
+            sidecar, lease = -1, None
+            try:
+                if directory is None:
+                    raise DamagedEntry("it is not a directory")
+                sidecar = open_sidecar(directory, os.O_RDWR | os.O_APPEND)
+                fcntl.flock(sidecar, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if self._still_there(state, id, directory):
+                    lease = SpoolLease(id, state, directory, sidecar, self._directory)
+                    return lease
+            except BlockingIOError:
+                return None
+            except DamagedEntry as error:
+                if self._still_there(state, id, directory):
+                    set_aside(id, str(error), self._directory(state), self._directory(layout.CORRUPT))
+                    raise self._damaged(layout.CORRUPT, id, str(error)) from None
+            finally:
+                if lease is None:
+                    for fd in (directory, sidecar):
+                        if fd is not None and fd >= 0:
+                            os.close(fd)
+        raise NoSuchMessage(id)
+
+    def purge(self, id: str) -> None:
+        lease = self.lease(id)
+        if lease is None:
+            raise MailstromError(f"message {id} is in use", "try again when its attempt is over", TEMPORARY)
+        with lease:
+            if lease.entry.state not in FINAL:
+                raise MailstromError(
+                    f"message {id} is {lease.entry.state}, not final", "cancel it first", USAGE
+                )
+            lease.remove()
+
+    def _damaged(self, state: str, id: str, reason: str) -> DamagedMessage:
+        return DamagedMessage(id, reason, os.path.join(self.path, state, id))
+
+    def sweep(self, now: float, delivered_before: float, failed_before: float) -> int:
+        from mailstrom_cli.store import keys, notes
+        from mailstrom_cli.store.sweep import SWEPT, sweep_messages, sweep_tmp
+
+        removed = sweep_tmp(self._root, self._directory(layout.TMP), now)
+        swept_until = self.mark(SWEPT, now) or 0.0
+        removed += sweep_messages(self, now, swept_until, delivered_before, failed_before)
+        removed += keys.sweep(self._directory(layout.KEYS), self._exists)
+        return removed + notes.sweep_hosts(self._directory(layout.HOSTS), now)
+
+    # --- beside messages ---
+
+    def host(self, next_hop: str) -> HostState | None:
+        from mailstrom_cli.store.notes import read_host
+
+        return read_host(self._directory(layout.HOSTS), next_hop)
+
+    def set_host(self, next_hop: str, state: HostState | None) -> None:
+        from mailstrom_cli.store.notes import write_host
+
+        write_host(self._directory(layout.HOSTS), self._directory(layout.TMP), next_hop, state)
+
+    def mark(self, name: str, when: float | None = None) -> float | None:
+        from mailstrom_cli.store.notes import exchange_mark
+
+        return exchange_mark(self._directory(layout.MARKS), name, when)
+
+    def wake(self, line: str) -> bool:
+        return trigger.pull(self._root, [line])
+
+    def listen(self) -> int:
+        return trigger.listen(self._root)
+
+    def run_lock(self) -> SpoolRunLock:
+        from mailstrom_cli.store.runlock import SpoolRunLock
+
+        return SpoolRunLock(os.path.join(self.path, layout.RUN_LOCK))

@@ -1,0 +1,98 @@
+"""Sweeping a spool: what crashed writers left in tmp/, what is past its retention, and indexes that went
+wrong."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import stat
+
+from mailstrom_cli.errors import NoSuchMessage
+from mailstrom_cli.mail.status import DELIVERED, FAILED, UNFINISHED
+from mailstrom_cli.store import files, layout
+from mailstrom_cli.store.base import DamagedMessage
+from mailstrom_cli.store.schedule import DISTANT, HELD
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from mailstrom_cli.store.spool import Spool
+
+ABANDONED = 3600.0  # seconds after which an unlocked entry in tmp/ is nobody's
+
+UNSYNCED = 120.0  # seconds after which a system has written out what was not synced
+SWEPT = "swept"  # the mark of the last sweep
+
+
+def sweep_tmp(root: int, tmp: int, now: float) -> int:
+    """Remove what is in tmp/ and nobody's any more: how many entries."""
+    removed = 0
+    for found in list(files.scan(layout.TMP, root)):
+        try:
+            held = found.stat(follow_symlinks=False)
+            if held.st_ctime >= now - ABANDONED:
+                continue
+            if stat.S_ISDIR(held.st_mode) and _being_written(found.name, tmp):
+                continue
+            doomed = found.name if found.name.endswith("~") else found.name + "~"
+            os.rename(found.name, doomed, src_dir_fd=tmp, dst_dir_fd=tmp)
+            files.discard(doomed, tmp)
+            removed += 1
+        except OSError:
+            continue  # its writer or another sweep was faster, or the next sweep will be luckier
+    return removed
+
+
+def _being_written(name: str, tmp: int) -> bool:
+    """Whether the writer of an entry in tmp/ holds its lock."""
+    try:
+        entry = files.open_directory(name, tmp)
+    except OSError:
+        return False
+    try:
+        fd = files.open_regular(layout.MESSAGE, os.O_RDONLY, entry)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        finally:
+            os.close(fd)
+    except BlockingIOError:
+        return True
+    except (OSError, files.NotRegular):
+        return False
+    finally:
+        os.close(entry)
+    return False
+
+
+def sweep_messages(
+    spool: Spool, now: float, swept_until: float, delivered_before: float, failed_before: float
+) -> int:
+    """Remove the messages that became final before these times: how many.
+
+    Leasing them, and those whose index may be wrong (final since the last sweep, held, far from due), puts
+    their indexes right.
+    """
+    removed = 0
+    for state, before in ((DELIVERED, delivered_before), (FAILED, failed_before)):
+        for id, held in list(spool.scan(state)):
+            if held.st_mtime < before or held.st_mtime >= swept_until - UNSYNCED:
+                removed += _look(spool, id, before)
+    for state in UNFINISHED:
+        for id, held in list(spool.scan(state)):
+            if held.st_mtime_ns == HELD or held.st_mtime > now + DISTANT:
+                _look(spool, id, 0.0)
+    return removed
+
+
+def _look(spool: Spool, id: str, before: float) -> bool:
+    """Lease a message, and remove it if it became final before this time."""
+    try:
+        lease = spool.lease(id)
+    except (NoSuchMessage, DamagedMessage):
+        return False
+    if lease is None:
+        return False
+    with lease:
+        if lease.entry.finished is None or lease.entry.finished >= before:
+            return False
+        lease.remove()
+        return True
