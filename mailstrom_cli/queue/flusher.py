@@ -55,7 +55,7 @@ def flush(
 def _wake(store: Store, ids: Sequence[str]) -> bool:
     """Have `run` look for what is due, or try these ids in any case."""
     lines = [" ".join([FLUSH, *ids[i : i + LINE_IDS]]) for i in range(0, max(1, len(ids)), LINE_IDS)]
-    return all([store.wake(line) for line in lines])
+    return all(store.wake(line) for line in lines)
 
 
 def _someone_runs(store: Store) -> bool:

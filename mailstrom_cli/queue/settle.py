@@ -88,7 +88,7 @@ def _next(
     if told.unreachable:
         return host.until if host is not None else now + retry.host_delay(settings, row["attempts"], rng)
     if told.retry_after is not None:
-        return now + retry.spread(told.retry_after * (1 + settings.jitter), settings.jitter, rng)
+        return now + told.retry_after * (1 + settings.jitter * rng.random())
     return now + retry.delay(settings, row["retries"], rng)
 
 
