@@ -92,8 +92,10 @@ def parse_size(text: str) -> int:
     unit = text.strip().lstrip("0123456789.")
     number = _decimal(text.strip().removesuffix(unit))
     sizes = {name.lower(): octets for name, octets in OCTETS.items()}
-    octets = number * (sizes.get(unit.strip().lower(), 0) if unit else 1)
-    if (number and not octets) or octets != int(octets):
+    if unit and unit.strip().lower() not in sizes:
+        raise ValueError
+    octets = number * sizes.get(unit.strip().lower(), 1)
+    if octets != int(octets):
         raise ValueError
     return int(octets)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mailstrom_cli.config.schema import KEYS, TABLES
+from mailstrom_cli.config.schema import KEYS, PREFIX, TABLES
 from mailstrom_cli.config.text import quoted
 from mailstrom_cli.errors import CONFIG, MailstromError
 from mailstrom_cli.values import value
@@ -70,7 +70,7 @@ def nearest_key(unknown: str) -> str:
     repeated = table in ("route[]", "auth.*")
     beside = {k.last: k.last if repeated else k.name for k in KEYS if _split(k.name)[0] == table}
     beside |= {_split(name)[1]: name for name in NAMED_TABLES if _split(name)[0] == table}
-    found = [beside[match] for match in get_close_matches(leaf, beside, 1, 0.7)]
+    found = [beside[match] for match in get_close_matches(leaf, beside, 1, 0.6 if repeated else 0.7)]
     elsewhere = [key for key in KEYS if not key.repeated]
     found = found or [key.name for key in elsewhere if key.last == leaf]
     found = found or [key.name for key in elsewhere if get_close_matches(leaf, [key.last], 1, 0.8)][:1]
@@ -91,5 +91,6 @@ def nearest_variable(unknown: str, known: Iterable[str]) -> str:
     """A hint which environment variable may have been meant."""
     from difflib import get_close_matches
 
-    found = get_close_matches(unknown, known, 1, 0.6)
-    return f"did you mean {found[0]}?" if found else EVERY_KEY
+    names = [name.removeprefix(PREFIX) for name in known]
+    found = get_close_matches(unknown.removeprefix(PREFIX), names, 1, 0.6)
+    return f"did you mean {PREFIX}{found[0]}?" if found else EVERY_KEY

@@ -260,7 +260,9 @@ def _build(default: Any, prefix: str, changed: Mapping[str, Any]) -> Any:
         if key in changed:
             changes[name] = changed[key]
         elif isinstance(held := getattr(default, name), GROUPS):
-            changes[name] = _build(held, key + ".", changed)
+            built = _build(held, key + ".", changed)
+            if built is not held:
+                changes[name] = built
     return replace(default, **changes) if changes else default
 
 

@@ -48,7 +48,11 @@ def unreadable(path: str, error: OSError | ValueError, by_option: bool, named: b
     """The error for a configuration file that cannot be opened."""
     by = " (named by --config)" if by_option else " (named by MAILSTROM_CONFIG)" if named else ""
     reason = error.strerror if isinstance(error, OSError) else "not a file name"
-    hint = f"`mailstrom config init {path}` writes one" if isinstance(error, FileNotFoundError) else None
+    hint = (
+        f"`mailstrom config init {path}` writes one"
+        if path and isinstance(error, FileNotFoundError)
+        else None
+    )
     shown = path if path.isprintable() and path else quoted(path)
     return ConfigError([Problem(shown, f"the configuration cannot be read{by}: {reason}", hint)])
 
@@ -140,7 +144,8 @@ class _Reader:
     def table(self, held: Mapping[str, Any], path: Path, prefix: str) -> None:
         """The keys of the top level, or of a table with fixed keys."""
         for name, item in held.items():
-            key, here = prefix + name, (*path, name)
+            key = prefix + (f'"{name}"' if "." in name else name)  # "tls.level" in quotes is not tls.level
+            here = (*path, name)
             if key in BY_NAME:
                 read = self.setting(BY_NAME[key], key, item, here)
                 if read is not None:

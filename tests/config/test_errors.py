@@ -1,0 +1,252 @@
+"""What is said of a wrong configuration, word for word: the place, the key, what is expected."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from mailstrom_cli.config import load as load_module
+from mailstrom_cli.config.load import load
+from mailstrom_cli.config.problems import ConfigError
+from mailstrom_cli.errors import CONFIG
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+LISTS = "`mailstrom config show` lists every key"
+ELSEWHERE = "name a file in `password_file`, or a command in `password_command`; a password is not kept here"
+
+# the file: its problems, "LINE: what" or "LINE: what | hint"
+FILES = {
+    # unknown keys
+    'helo_nam = "x"': ["1: `helo_nam` is not a key | did you mean `helo_name`?"],
+    "\nretires = 3": ["2: `retires` is not a key | did you mean `retry.retries`?"],
+    'level = "may"': ["1: `level` is not a key | did you mean `tls.level` or `log.level`?"],
+    '[tls]\nvia = "mx:"': [
+        "2: `tls.via` is not a key | did you mean `via`? It belongs above the first [table]"
+    ],
+    '[tls]\nlevle = "may"': ["2: `tls.levle` is not a key | did you mean `tls.level`?"],
+    "[smtp.timout]\ndot = 1": ["1: `smtp.timout` is not a key | did you mean `smtp.timeout`?"],
+    "smtp.timeout.conect = 1": [
+        "1: `smtp.timeout.conect` is not a key | did you mean `smtp.timeout.connect`?"
+    ],
+    '[dkim."example.org"]\nselector = "x"': [f"1: `dkim` is not a key | {LISTS}"],
+    "[limits]\nrate = 1": [f"2: `limits.rate` is not a key | {LISTS}"],
+    '"tls.level" = "may"': ['1: `"tls.level"` is not a key | did you mean `tls.level`?'],
+    '"a\\nb" = 1': [f'1: `"a\\nb"` is not a key | {LISTS}'],
+    # wrong types and ranges
+    'tls = "may"': ["1: `tls` is a table | write [tls], and its keys in the lines below"],
+    "origin = 5": ['1: `origin` must be a domain such as "example.org", not 5'],
+    "origin = true": ['1: `origin` must be a domain such as "example.org", not true'],
+    "[[origin]]\nx = 1": ['1: `origin` must be a domain such as "example.org", not this list'],
+    "[origin]": ['1: `origin` must be a domain such as "example.org", not a table'],
+    "origin = 1979-05-27": ['1: `origin` must be a domain such as "example.org", not a date or a time'],
+    'tls.level = "always"': ['1: `tls.level` must be one of none, may, encrypt, verify, not "always"'],
+    'smtp.port = "25"': ['1: `smtp.port` must be a port from 1 to 65535, not "25"'],
+    "smtp.port = 0": ["1: `smtp.port` must be a port from 1 to 65535, not 0"],
+    "retry.retries = -2": ["1: `retry.retries` must be a whole number from -1 to 1000, not -2"],
+    "retry.jitter = nan": ["1: `retry.jitter` must be a number from 0 to 1, not nan"],
+    'retry.base_delay = "soon"': [
+        (
+            '1: `retry.base_delay` must be a duration such as "90s", "5m", "2h" or "5d" and longer than 0, '
+            'not "soon"'
+        )
+    ],
+    'limits.message_size = "50M"': [
+        '1: `limits.message_size` must be a size such as "50MiB" or "10MB", at least 1KiB, not "50M"'
+    ],
+    'tls.ca_file = "ca.pem"': ['1: `tls.ca_file`: "ca.pem" is not an absolute path; it may begin with ~/'],
+    "via = []": ["1: `via` must be a URL, or a list of URLs that is not empty, not an empty list"],
+    'via = [\n  "mx:",\n  "pop3://x",\n]': [
+        '1: `via`: "pop3://x" does not begin with mx:, smtp://, smtps://, lmtp:// or maildir://'
+    ],
+    'dns.resolver = "dns.example.org"': ['1: `dns.resolver`: "dns.example.org" is not an IP address'],
+    'dns.resolver = ["system", "::1"]': [
+        (
+            "1: `dns.resolver` must be system, google, cloudflare or quad9, or a list of IP addresses such as "
+            '["127.0.0.1:5353"], not this list'
+        )
+    ],
+    # nothing may end a line
+    'helo_name = "a\\r\\nQUIT"': ["1: `helo_name`: the text contains a carriage return"],
+    'origin = "a\\u0000"': ["1: `origin`: the text contains a NUL"],
+    'spool = "/a\\u001b[2J"': ["1: `spool`: the text contains a control character"],
+    'via = "smtp://a\\n"': ["1: `via`: the URL contains a line feed"],
+    # routes
+    "route = 1": ["1: `route` is a list of tables | write [[route]], with two brackets on each side"],
+    '[route]\nvia = "mx:"': [
+        "1: `route` is a list of tables | write [[route]], with two brackets on each side"
+    ],
+    '[[route]]\nrecipient = "*"': ["1: `route[0]` lacks `via`"],
+    '[[route]]\nvia = "mx:"': [
+        "1: `route[0]` has neither `sender` nor `recipient` | for all mail set `via` at the top level"
+    ],
+    '[[route]]\nsender = "*"\nvia = "mx:"\n[[route]]\nrecipent = "*"\nvia = "mx:"': [
+        "5: `route[1].recipent` is not a key | did you mean `recipient`?",
+        "4: `route[1]` has neither `sender` nor `recipient` | for all mail set `via` at the top level",
+    ],
+    '[[route]]\nrecipient = "a b"\nvia = "mx:"': [
+        (
+            '2: `route[0].recipient` must be a pattern such as "*@example.net", "*.example.net" or '
+            '"me@example.net", not "a b"'
+        )
+    ],
+    # credentials
+    'auth = "x"': ['1: `auth` is a table by host | write [auth."smtp.example.org"]'],
+    'auth.relay = "s3cret"': [
+        (
+            '1: `auth` is a table by host, and "relay" in it is not a table '
+            '| write [auth."smtp.example.org"], and its keys in the lines below'
+        )
+    ],
+    '[auth.smtp.example.org]\nusername = "me"': [
+        '1: `auth."smtp".example` is not a key | quote the host: [auth."smtp.example.org"]'
+    ],
+    '[auth."a b"]\nusername = "me"': ['1: "a b" in `auth` is neither a host name nor an IP address'],
+    '[auth.relay]\nusername = "me"\npassword = "s3cret"': [
+        f'3: `auth."relay".password` is not a key | {ELSEWHERE}'
+    ],
+    '[auth.relay]\nusername = "me"': ['1: `auth."relay"` lacks `password_command` or `password_file`'],
+    '[auth.relay]\npassword_file = "/p"': ['1: `auth."relay"` lacks `username`'],
+    '[auth.relay]\nusername = "me"\npassword_file = "/p"\npassword_command = ["pass"]': [
+        '1: `auth."relay"` has both `password_command` and `password_file` | keep one of them'
+    ],
+    '[auth.relay]\nusername = "me"\npassword_command = "echo s3cret"': [
+        (
+            '3: `auth."relay".password_command`: no shell reads it, so write a list of words, such as '
+            '["pass", "show", "smtp"]'
+        )
+    ],
+    '[auth.relay]\nusername = "me"\nmechanism = "s3cret"\npassword_file = "/p"': [
+        '3: `auth."relay".mechanism` must be one of auto, plain, login'
+    ],
+    '[auth.relay]\nuser = "me"': [
+        '2: `auth."relay".user` is not a key | did you mean `username`?',
+    ],
+    # across keys
+    '[retry]\nbase_delay = "7h"': ["2: `retry.max_delay` (6h) is shorter than `retry.base_delay` (7h)"],
+    '[retry]\nbase_delay = "7h"\nmax_delay = "1h"': [
+        "3: `retry.max_delay` (1h) is shorter than `retry.base_delay` (7h)"
+    ],
+    # not TOML
+    "a = 1\nb = \n": ["2:5: not TOML: Invalid value"],
+    "a = [1,": ["not TOML: Invalid value at the end of the text"],
+    "a = 1\na = 2\n": ["2:6: not TOML: Cannot overwrite a value"],
+    "a = " + "[" * 100_000: ["not TOML: nested too deeply"],
+}
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    monkeypatch.setattr(load_module, "SYSTEM_CONFIG", str(tmp_path / "none"))
+    return {"HOME": str(tmp_path)}
+
+
+def problems(config: str | None, environ: dict[str, str], overrides: dict[str, str]) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        load(config, environ, overrides)
+    assert caught.value.exit_code == CONFIG
+    assert caught.value.message == str(caught.value.problems[0])
+    return [f"{p} | {p.hint}" if p.hint else str(p) for p in caught.value.problems]
+
+
+@pytest.mark.parametrize("text", FILES, ids=lambda text: text[:40])
+def test_of_a_file(text: str, tmp_path: Path, home: dict[str, str]) -> None:
+    path = tmp_path / "c.toml"
+    path.write_text(text)
+    told = problems(str(path), home, {})
+    assert [line.removeprefix(f"{path}:").lstrip() for line in told] == FILES[text]
+    assert not any("s3cret" in line for line in told)
+
+
+ENVIRONMENTS = {
+    (
+        "MAILSTROM_TLS_LEVLE",
+        "may",
+    ): "MAILSTROM_TLS_LEVLE: no such setting | did you mean MAILSTROM_TLS_LEVEL?",
+    ("MAILSTROM_CONFI", "x"): "MAILSTROM_CONFI: no such setting | did you mean MAILSTROM_CONFIG?",
+    ("MAILSTROM_", ""): f"MAILSTROM_: no such setting | {LISTS}",
+    (
+        "MAILSTROM_SMTP_PORT",
+        "smtp",
+    ): 'MAILSTROM_SMTP_PORT: `smtp.port` must be a port from 1 to 65535, not "smtp"',
+    (
+        "MAILSTROM_TLS_LEVEL",
+        "",
+    ): 'MAILSTROM_TLS_LEVEL: `tls.level` must be one of none, may, encrypt, verify, not ""',
+    ("MAILSTROM_VIA", "mx:,"): "MAILSTROM_VIA: `via` must be a URL, or a list of URLs that is not empty, not "
+    '"mx:,"',
+    (
+        "MAILSTROM_VIA",
+        "smtp://a:s3cret@b",
+    ): "MAILSTROM_VIA: `via`: credentials do not belong in a URL; name the user "
+    'in [auth."b"], with password_file or password_command',
+    ("MAILSTROM_ORIGIN", "a\nb"): "MAILSTROM_ORIGIN: `origin`: the text contains a line feed",
+    ("MAILSTROM_ORIGIN", "a\udcff"): "MAILSTROM_ORIGIN: `origin`: the text is not UTF-8",
+    ("MAILSTROM_ROUTE", "mx:"): "MAILSTROM_ROUTE: `route` must be a value in TOML "
+    '| write it as in [{recipient = "*@example.net", via = "lmtp:///run/lmtp.sock"}]',
+    ("MAILSTROM_ROUTE", '[]\norigin = "x"'): "MAILSTROM_ROUTE: `route` must be a value in TOML "
+    '| write it as in [{recipient = "*@example.net", via = "lmtp:///run/lmtp.sock"}]',
+    (
+        "MAILSTROM_ROUTE",
+        '[{via = "mx:"}]',
+    ): "MAILSTROM_ROUTE: `route[0]` has neither `sender` nor `recipient` "
+    "| for all mail set `via` at the top level",
+    ("MAILSTROM_AUTH", "s3cret"): "MAILSTROM_AUTH: `auth` must be a value in TOML | write it as in "
+    '{"smtp.example.org" = {username = "me", password_file = "/etc/mailstrom/password"}}',
+    ("MAILSTROM_AUTH", '{a = {password = "s3cret"}}'): 'MAILSTROM_AUTH: `auth."a".password` is not a key '
+    f"| {ELSEWHERE}",
+}
+
+
+@pytest.mark.parametrize(("name", "text"), ENVIRONMENTS)
+def test_of_the_environment(name: str, text: str, home: dict[str, str]) -> None:
+    assert problems(None, {**home, name: text}, {}) == [ENVIRONMENTS[name, text]]
+
+
+def test_of_the_command_line(home: dict[str, str]) -> None:
+    assert problems(None, home, {"via": "relay"}) == [
+        'command line: `via`: "relay" does not begin with mx:, smtp://, smtps://, lmtp:// or maildir://'
+    ]
+
+
+def test_of_a_file_that_is_not_there(tmp_path: Path, home: dict[str, str]) -> None:
+    path = str(tmp_path / "none.toml")
+    hint = f"`mailstrom config init {path}` writes one"
+    missing = "the configuration cannot be read (named by {}): No such file or directory"
+    assert problems(path, home, {}) == [f"{path}: {missing.format('--config')} | {hint}"]
+    environ = {**home, "MAILSTROM_CONFIG": path}
+    assert problems(None, environ, {}) == [f"{path}: {missing.format('MAILSTROM_CONFIG')} | {hint}"]
+
+
+def test_of_a_name_that_is_no_file(tmp_path: Path, home: dict[str, str]) -> None:
+    assert problems(str(tmp_path), home, {}) == [
+        f"{tmp_path}: the configuration cannot be read: Is a directory"
+    ]
+    assert problems("", home, {}) == [
+        '"": the configuration cannot be read (named by --config): No such file or directory'
+    ]
+    assert problems("a\0b", home, {}) == [
+        '"a\\x00b": the configuration cannot be read (named by --config): not a file name'
+    ]
+
+
+def test_of_a_file_that_is_not_utf_8(tmp_path: Path, home: dict[str, str]) -> None:
+    path = tmp_path / "c.toml"
+    path.write_bytes(b'origin = "x"\nhelo_name = "\xe9"\n')
+    assert problems(str(path), home, {}) == [f"{path}:2: not UTF-8, which TOML must be"]
+
+
+def test_all_problems_are_told_and_the_first_one_stands_for_them(
+    tmp_path: Path, home: dict[str, str]
+) -> None:
+    path = tmp_path / "c.toml"
+    path.write_text("helo_nam = 1\nsmtp.port = 0\n")
+    with pytest.raises(ConfigError) as caught:
+        load(str(path), {**home, "MAILSTROM_LOG_LEVEL": "loud"}, {})
+    assert [p.where for p in caught.value.problems] == [f"{path}:1", f"{path}:2", "MAILSTROM_LOG_LEVEL"]
+    assert caught.value.message == f"{path}:1: `helo_nam` is not a key"
+    assert caught.value.hint == (
+        "did you mean `helo_name`? `mailstrom config check` tells of 2 other problems"
+    )
