@@ -68,6 +68,7 @@ class Daemon:
 
     name = "daemon"
     start_seconds = 15.0
+    stop_seconds = 5.0
 
     def __init__(self) -> None:
         self.folder = Path()
@@ -123,7 +124,7 @@ class Daemon:
         return [] if self.process is None else group_members(self.process.pid)
 
     def stop(self) -> None:
-        """End every process of the group: SIGTERM, and after five seconds SIGKILL."""
+        """End every process of the group: SIGTERM, and after `stop_seconds` SIGKILL."""
         if self.process is None:
             return
         group = self.process.pid
@@ -131,8 +132,9 @@ class Daemon:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(group, number)
             with contextlib.suppress(TimeoutError):
-                wait_for(lambda: self._ended(group), 5.0, f"{self.name} to end")
+                wait_for(lambda: self._ended(group), self.stop_seconds, f"{self.name} to end")
                 break
+        self.process.wait()
         self.process = None
 
     def _ended(self, group: int) -> bool:

@@ -1,0 +1,35 @@
+"""What tests need of a machine: without a program they are skipped, but in CI, where all belong, they fail."""
+
+from __future__ import annotations
+
+import os
+from typing import NoReturn
+
+import pytest
+
+from . import exim
+from .process import find
+
+PACKAGES = {
+    "dovecot": "dovecot-lmtpd",
+    "exim4": "exim4-daemon-light, or .ci/run, which unpacks it beside Postfix",
+}
+
+
+def lacking(reason: str) -> NoReturn:
+    """Skip the test that runs, with the reason; fail it when the environment has CI set."""
+    if os.environ.get("CI"):
+        pytest.fail(f"in CI nothing is skipped: {reason}", pytrace=False)
+    pytest.skip(reason)
+
+
+def need(program: str) -> str:
+    """The path of a program that the test runs; without the program the test is skipped, or in CI fails."""
+    path = exim.program() if program == "exim4" else find(program)
+    return path or lacking(f"{program} is not installed (Debian package {PACKAGES.get(program, program)})")
+
+
+def need_root() -> None:
+    """For servers that start as root and then drop it."""
+    if os.geteuid() != 0:
+        lacking("only root can start this server")
