@@ -39,6 +39,8 @@ log = logging.getLogger("mailstrom")
 
 PLANNED = 5000
 """Messages read ahead of their turn; the others wait as a time and an id each."""
+SLACK = 0.001
+"""Seconds: times on record are rounded, and nobody is to wait again for the rest of a millisecond."""
 BUSY_SECONDS = 5.0
 """When to look again at a message that another process has in hand."""
 
@@ -128,7 +130,7 @@ class Scheduler:
             )
 
     def _next_is_due(self) -> bool:
-        return bool(self._heap) and self._heap[0][0] <= self._clock()
+        return bool(self._heap) and self._heap[0][0] <= self._clock() + SLACK
 
     async def _wait(self) -> None:
         """Until something changes or the next message is due."""
@@ -145,7 +147,7 @@ class Scheduler:
     # --- from due messages to waiting jobs ---
 
     def _plan_due(self) -> None:
-        now = self._clock()
+        now = self._clock() + SLACK
         while self._heap and self._heap[0][0] <= now and len(self._planned) < PLANNED:
             due, id = heapq.heappop(self._heap)
             if self._due.get(id) == due:

@@ -39,7 +39,7 @@ def settle(
     states = {r.address: r for r in entry.recipients}
     ends = expiry(entry, settings)
     rows = [_row(states[told.address], told, now, ends, settings, host, rng) for told in results]
-    event: dict[str, Any] = {"event": "results", "time": now, "recipients": rows}
+    event: dict[str, Any] = {"event": "results", "time": round(now, 3), "recipients": rows}
     transcript = "\n".join(told.transcript for told in results if told.transcript)
     if transcript:
         event["transcript"] = transcript[:TRANSCRIPT_OCTETS]
@@ -109,4 +109,4 @@ def suspend(entry: Entry, addresses: Sequence[str], now: float, settings: Retry,
                 text = f"not tried, the next hop is out of reach: {host.reason}"
                 row |= {"status": DEFERRED, "enhanced": "4.4.1", "text": text, "next": min(host.until, ends)}
             rows.append(row)
-    return {"event": "results", "time": now, "recipients": rows}
+    return {"event": "results", "time": round(now, 3), "recipients": rows}

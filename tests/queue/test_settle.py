@@ -52,7 +52,9 @@ def test_each_recipient_gets_its_own_result_and_the_message_waits_for_the_last()
 
 
 def test_a_message_with_an_untried_recipient_stays_queued() -> None:
-    entry = after(message("a@example.net", "b@example.com"), NOW, Result("a@example.net", DELIVERED, "ok", 250))
+    entry = after(
+        message("a@example.net", "b@example.com"), NOW, Result("a@example.net", DELIVERED, "ok", 250)
+    )
     assert entry.state == QUEUED
 
 
