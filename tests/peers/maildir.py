@@ -21,6 +21,7 @@ class Delivery:
     """One message in a maildir; lines end with LF, as the servers store them."""
 
     recipient: str
+    """As a trace field names it, else (Dovecot, several recipients) the maildir's own name."""
     reverse_path: str
     message_id: str
     received: tuple[str, ...]
@@ -47,8 +48,11 @@ def read(file: Path, hops: int = 1) -> Delivery:
         at = match.end()
     head = data[at : data.find(b"\n\n", at) + 1]
     message_id = MESSAGE_ID.search(head)
+    named = next(
+        (found[name] for name in ("x-original-to", "envelope-to", "delivered-to") if name in found), ""
+    )
     return Delivery(
-        recipient=found.get("x-original-to") or found.get("envelope-to") or found.get("delivered-to", ""),
+        recipient=named or file.parent.parent.name,
         reverse_path=found.get("return-path", "").strip("<>"),
         message_id=message_id[1].decode("utf-8", "surrogateescape") if message_id else "",
         received=tuple(received),

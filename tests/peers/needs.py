@@ -1,4 +1,4 @@
-"""What tests need of a machine: without a program they are skipped, but in CI, where all belong, they fail."""
+"""What tests need of a machine: without a program they are skipped, but in CI, where all belong, fail."""
 
 from __future__ import annotations
 
