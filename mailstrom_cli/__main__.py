@@ -14,6 +14,12 @@ def main() -> int:
 
 
 def _dispatch(arguments: list[str]) -> int:
+    if arguments == ["--version"]:
+        from mailstrom_cli import __version__
+        from mailstrom_cli.cli.report import write_out
+
+        write_out(f"mailstrom {__version__}\n")
+        return 0
     if "submit" in arguments:
         from mailstrom_cli.cli import options
 

@@ -16,11 +16,11 @@ import errno
 import os
 import time
 
-from mailstrom_cli.errors import DATA, NO_PERMISSION, TEMPORARY, USAGE, MailstromError
+from mailstrom_cli.errors import DATA, NO_PERMISSION, TEMPORARY, USAGE, MailstromError, NoSuchMessage
 from mailstrom_cli.mail.prepare import Prepared, prepare
 from mailstrom_cli.mail.request import Context, Request
 from mailstrom_cli.mail.status import DELIVERED, FINAL, UNFINISHED
-from mailstrom_cli.store.base import Submission
+from mailstrom_cli.store.base import DamagedMessage, Submission
 from mailstrom_cli.values import value
 
 TYPE_CHECKING = False
@@ -193,7 +193,7 @@ class Mailstrom:
         for id in ids:
             try:
                 yield self.store.read(id)
-            except MailstromError:
+            except (NoSuchMessage, DamagedMessage):
                 continue
 
     def wait(self, names: Iterable[str], seconds: float | None = None) -> list[Entry]:

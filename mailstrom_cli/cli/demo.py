@@ -46,7 +46,8 @@ SETTINGS = {
     "retry.jitter": 0.0,
 }
 NEXT = """
-That was the real thing: submit, spool, SMTP, retries. Only the server was a stand-in. Where to go next:
+That was the real thing: submit, spool, SMTP and retries; only the server was a
+stand-in. Where to go next:
 
   mailstrom config init                       write a configuration to edit
   mailstrom submit --check < message.eml      is this message fit to be sent?
