@@ -146,7 +146,7 @@ def _check_dot_atom(text: str, local: str) -> None:
     for atom in atoms:
         if strange := _strange(atom):
             at = local.index(strange[0]) + 1
-            if strange[0] == "<" and text.endswith(">"):
+            if "<" in text and text.endswith(">"):
                 raise AddressError(
                     f"{shown(text)} has more than an address; give what is between < and > alone"
                 )

@@ -44,9 +44,9 @@ def find_paths(fields: Fields, request: Request, context: Context, findings: Fin
         needed.add("from")
     lists: dict[str, AddressList] = {}
     completed: dict[int, bytes] = {}
-    for key in ["from", *(prefix + key for key in (*ORIGINATORS, *DESTINATIONS))]:
+    for key in dict.fromkeys(("from", *[prefix + key for key in (*ORIGINATORS, *DESTINATIONS)])):
         field = fields.first(key)
-        if field is None or key in lists or (key.endswith("bcc") and key not in needed):
+        if field is None or (key.endswith("bcc") and key not in needed):
             continue
         origin = context.origin if key.startswith(prefix) else ""
         parsed = _parse(field, origin, key in needed, findings)

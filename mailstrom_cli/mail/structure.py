@@ -25,14 +25,14 @@ MAX_RECEIVED = 99  # RFC 5321, 6.3: at least 100 tell of a loop
 class Fields:
     """A header's fields by their names.
 
-    all: in order.  complete: every line of the header is part of one.
+    all: in order.  complete: there is a header, and every line of it is part of one.
     resent: those of the first Resent- block, which is of the last resending (RFC 5322, 3.6.6); it ends where
     a name of it repeats or a trace field comes.
     """
 
     def __init__(self, header: Header) -> None:
         self.all = header.fields
-        self.complete = header.fault is None
+        self.complete = header.fault is None and (header.fields != () or header.blank)
         self.by_key: dict[str, list[Field]] = {}
         for field in header.fields:
             self.by_key.setdefault(field.key, []).append(field)
@@ -92,7 +92,7 @@ def check_fields(header: Header, fields: Fields, findings: Findings) -> None:
         findings.refuse(what, "RFC 5321, 6.3", line=received[MAX_RECEIVED].line, field="Received")
     if header.fault:
         _refuse_fault(header, header.fault, findings)
-    elif not header.fields and not header.blank:
+    elif not fields.complete:
         findings.refuse("the message is empty")
     elif "from" not in fields.by_key:
         findings.refuse("it is missing", "RFC 5322, 3.6.2", field="From")
