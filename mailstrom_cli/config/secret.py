@@ -30,7 +30,7 @@ def open_secret(path: str) -> int:
         if status.st_mode & (0o007 if granted else 0o077):
             mode = stat.S_IMODE(status.st_mode)
             raise MailstromError(
-                f"{path} has mode {mode:04o}: others may read it", f"chmod 600 {path}", CONFIG
+                f"{path} has mode {mode:04o}: it is not private", f"chmod 600 {path}", CONFIG
             )
     except MailstromError:
         os.close(descriptor)

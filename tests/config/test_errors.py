@@ -64,8 +64,8 @@ FILES = {
     'dns.resolver = "dns.example.org"': ['1: `dns.resolver`: "dns.example.org" is not an IP address'],
     'dns.resolver = ["system", "::1"]': [
         (
-            "1: `dns.resolver` must be system, google, cloudflare or quad9, or a list of IP addresses such as "
-            '["127.0.0.1:5353"], not this list'
+            "1: `dns.resolver` must be system, google, cloudflare or quad9, or a list of IP addresses such "
+            'as ["127.0.0.1:5353"], not this list'
         )
     ],
     # nothing may end a line

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,7 +19,7 @@ from mailstrom_cli.errors import CONFIG
 from mailstrom_cli.values import replace
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
     from typing import Any
 
 # key: (in TOML, in the environment, what is read)
@@ -60,6 +63,14 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """An environment in which no configuration is found."""
     monkeypatch.setattr(load_module, "SYSTEM_CONFIG", str(tmp_path / "etc/config.toml"))
     return {"HOME": str(tmp_path), "PATH": "/bin"}
+
+
+@contextmanager
+def as_owner() -> Iterator[None]:
+    before = os.geteuid()
+    os.seteuid(os.getuid())
+    yield
+    os.seteuid(before)
 
 
 def write(path: Path, text: str) -> str:
@@ -217,12 +228,46 @@ def test_the_spool_of_root_is_the_systems_and_that_of_others_is_theirs(
     )
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_a_usual_file_that_may_not_be_read_is_an_error(tmp_path: Path, home: dict[str, str]) -> None:
-    path = write(tmp_path / "etc/config.toml", "")
-    os.chmod(path, 0)
-    with pytest.raises(ConfigError, match="Permission denied"):
-        load(None, home, {})
+@pytest.fixture
+def unprivileged() -> Iterator[None]:
+    """Not root, whom no mode stops."""
+    before = os.geteuid()
+    if before == 0:
+        os.seteuid(65534)
+    yield
+    os.seteuid(before)
+
+
+@pytest.fixture
+def shared(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A directory that everybody may enter, with the system's configuration in it."""
+    with tempfile.TemporaryDirectory() as name:
+        os.chmod(name, 0o755)
+        monkeypatch.setattr(load_module, "SYSTEM_CONFIG", f"{name}/etc/config.toml")
+        write(Path(name) / "etc/config.toml", 'origin = "etc"')
+        yield Path(name)
+
+
+def test_a_file_in_a_usual_place_that_may_not_be_read_is_an_error(shared: Path, unprivileged: None) -> None:
+    config = shared / "etc/config.toml"
+    with as_owner():
+        config.chmod(0)
+    with pytest.raises(ConfigError) as caught:
+        load(None, {"HOME": str(shared)}, {})
+    assert str(caught.value) == f"{config}: the configuration cannot be read: Permission denied"
+    assert caught.value.exit_code == CONFIG
+
+
+def test_a_home_that_may_not_be_entered_has_no_configuration(shared: Path, unprivileged: None) -> None:
+    with as_owner():
+        write(shared / "home/.config/mailstrom/config.toml", 'origin = "home"')
+        (shared / "etc/config.toml").chmod(0o644)
+        (shared / "home").chmod(0)
+    try:
+        assert load(None, {"HOME": str(shared / "home")}, {}).settings.origin == "etc"
+    finally:
+        with as_owner():
+            (shared / "home").chmod(0o700)
 
 
 def test_a_configuration_that_anybody_may_write_is_refused(tmp_path: Path, home: dict[str, str]) -> None:
