@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from mailstrom_cli.config.kinds import Kind
 
 NAMED_TABLES = (*TABLES, "route", "auth")
-EVERY_KEY = "`mailstrom config show` lists every key"
+EVERY_KEY = "`mailstrom config init FILE` writes a file with every key"
 
 
 @value

@@ -105,7 +105,8 @@ def test_show_of_a_wrong_configuration_tells_the_first_problem(
         "",
         (
             f"error: {path}:1: `a` is not a key\n"
-            "hint: `mailstrom config show` lists every key; `mailstrom config check` tells of 1 other problem\n"
+            "hint: `mailstrom config init FILE` writes a file with every key; "
+            "`mailstrom config check` tells of 1 other problem\n"
         ),
     )
 

@@ -14,7 +14,7 @@ from mailstrom_cli.errors import CONFIG
 if TYPE_CHECKING:
     from pathlib import Path
 
-LISTS = "`mailstrom config show` lists every key"
+LISTS = "`mailstrom config init FILE` writes a file with every key"
 ELSEWHERE = "name a file in `password_file`, or a command in `password_command`; a password is not kept here"
 
 # the file: its problems, "LINE: what" or "LINE: what | hint"

@@ -10,20 +10,9 @@ if TYPE_CHECKING:
     import pytest
 
 HEAVY = (
-    *(
-        "tomllib",
-        "re",
-        "dataclasses",
-        "typing",
-        "enum",
-        "pathlib",
-        "ipaddress",
-        "difflib",
-        "json",
-        "textwrap",
-    ),
+    *("tomllib", "re", "dataclasses", "typing", "enum", "pathlib", "ipaddress", "difflib", "json"),
     *("click", "rich", "asyncio", "dns", "filelock", "email", "logging", "tempfile", "shutil", "datetime"),
-    *("socket", "mailstrom_cli.config.tables", "mailstrom_cli.config.problems"),
+    *("textwrap", "socket", "mailstrom_cli.config.tables", "mailstrom_cli.config.problems"),
 )
 
 PROGRAM = """
