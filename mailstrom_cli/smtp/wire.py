@@ -66,12 +66,13 @@ def _reply_line(line: bytes) -> tuple[int, bool, str]:
     return int(code), mark == b"-", plain(line[4:])
 
 
-_CONTROLS = dict.fromkeys((*range(32), 127), " ")
-
-
 def plain(data: bytes) -> str:
-    """A server's bytes as one line of text without control characters."""
-    return data.decode("utf-8", "replace").translate(_CONTROLS).strip()
+    """A server's bytes as one line of text; what could end a line, move a cursor or turn the reading direction
+    (control, C1, bidirectional and other invisible characters) is a space."""
+    text = data.decode("utf-8", "replace")
+    if not text.isprintable():
+        text = "".join(c if c.isprintable() else " " for c in text)
+    return text.strip()
 
 
 def _reply(code: int, lines: list[str]) -> Reply:
