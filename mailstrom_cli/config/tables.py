@@ -228,6 +228,9 @@ class _Reader:
             if not _is_host(host):
                 self.problem(here, f"{quoted(host)} in `auth` is neither a host name nor an IP address")
                 continue
+            if host.lower() in credentials:
+                self.problem(here, f"{quoted(host)} in `auth` is there twice, in another case of letters")
+                continue
             name = f'auth."{host.lower()}".'
             before = len(self.problems)
             found = self.items(item, here, name, "auth.*.")

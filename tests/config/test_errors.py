@@ -124,6 +124,9 @@ FILES = {
     '[auth.relay]\nuser = "me"': [
         '2: `auth."relay".user` is not a key | did you mean `username`?',
     ],
+    '[auth.relay]\nusername = "me"\npassword_file = "/p"\n[auth.Relay]\nusername = "me"': [
+        '4: "Relay" in `auth` is there twice, in another case of letters'
+    ],
     # across keys
     '[retry]\nbase_delay = "7h"': ["2: `retry.max_delay` (6h) is shorter than `retry.base_delay` (7h)"],
     '[retry]\nbase_delay = "7h"\nmax_delay = "1h"': [

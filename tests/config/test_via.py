@@ -78,6 +78,7 @@ def test_what_is_wrong_is_said(text: str) -> None:
 @pytest.mark.parametrize(
     "text",
     ["smtp://me:s3cret@smtp.example.org", "smtp://me:s3cret/@smtp.example.org:587",
+     "s3cret@smtp.example.org", "s3cret@smtp.example.org:587",
      "me:s3cret@smtp.example.org", "smtp:///me:s3cret@smtp.example.org", "nosuch://me:s3cret@smtp.example.org/x"],
 )  # fmt: skip
 def test_credentials_are_refused_and_not_repeated(text: str) -> None:
