@@ -103,11 +103,16 @@ def _check_authors(fields: Fields, authors: AddressList | None, findings: Findin
     field = fields.first("from")
     if field is None or authors is None:
         return
-    if not authors.mailboxes and b";" not in field.raw:  # an empty group names nobody on purpose (RFC 6854)
+    if not authors.mailboxes and not _is_group(field):
         findings.refuse("it names no address", "RFC 5322, 3.6.2", line=field.line, field=field.name)
     if len(authors.mailboxes) > 1 and "sender" not in fields.by_key:
         what = "it names several authors, and there is no Sender to tell which of them sends"
         findings.note(what, "RFC 5322, 3.6.2", line=field.line, field=field.name)
+
+
+def _is_group(field: Field) -> bool:
+    """Whether a field without a mailbox has an empty group, which names nobody on purpose (RFC 6854)."""
+    return b";" in field.raw
 
 
 def _reverse_path(
@@ -125,11 +130,10 @@ def _reverse_path(
     if originator.key not in lists:
         return ""
     boxes = lists[originator.key].mailboxes
-    if not boxes:
+    if not boxes and (originator.key != "from" or _is_group(originator)):
         what = "it names no address to send from"
         findings.refuse(what, "RFC 5322, 3.6.2", line=originator.line, field=originator.name, hint=hint)
-        return ""
-    return str(boxes[0])
+    return str(boxes[0]) if boxes else ""
 
 
 def _asked_reverse_path(text: str, context: Context, findings: Findings) -> str:

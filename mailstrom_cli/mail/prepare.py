@@ -75,7 +75,8 @@ def _check(data: Data, request: Request, context: Context) -> tuple[Prepared | N
     fields = Fields(header)
     check_fields(header, fields, findings)
     body = Content(data, header.end)
-    _check_body(body, header.lines, findings)
+    if fields.all:
+        _check_body(body, header.lines, findings)
     paths = find_paths(fields, request, context, findings)
     identity, head = _head(header.octets, fields, paths, context, findings)
     if header.blank:
@@ -118,7 +119,7 @@ def _check_body(body: Content, before: int, findings: Findings) -> None:
         )
     if body.longest:
         findings.refuse(
-            f"the line has over {MAX_LINE} octets, which no line may have; the longest has {body.longest}",
+            f"the line has over {MAX_LINE} octets; the longest has {body.longest}",
             "RFC 5322, 2.1.1",
             line=before + body.line_of("long"),
             hint="encode the text as quoted-printable or base64",

@@ -20,7 +20,8 @@ class Reply:
 
     @property
     def positive(self) -> bool:
-        return 200 <= self.code < 400
+        """Done (RFC 5321, 4.2.1: a positive completion reply); 334 and 354 only ask for more."""
+        return 200 <= self.code < 300
 
     @property
     def transient(self) -> bool:

@@ -32,7 +32,7 @@ class Fields:
 
     def __init__(self, header: Header) -> None:
         self.all = header.fields
-        self.complete = header.fault is None and (header.fields != () or header.blank)
+        self.complete = header.fault is None and header.fields != ()
         self.by_key: dict[str, list[Field]] = {}
         for field in header.fields:
             self.by_key.setdefault(field.key, []).append(field)
@@ -55,7 +55,11 @@ class Fields:
 
 
 def check_fields(header: Header, fields: Fields, findings: Findings) -> None:
-    """Everything that must be right with a header and needs no look into its addresses."""
+    """Everything that must be right with a header and needs no look into its addresses. Of what is no message
+    at all, only that is told."""
+    if not fields.all:
+        _refuse_without_fields(header, findings)
+        return
     first = 2 if header.mbox else 1
     if header.mbox:
         findings.fix("the separator line of an mbox was dropped", line=1)
@@ -91,21 +95,24 @@ def check_fields(header: Header, fields: Fields, findings: Findings) -> None:
         what = f"there are {len(received)} of it: the message runs in a loop"
         findings.refuse(what, "RFC 5321, 6.3", line=received[MAX_RECEIVED].line, field="Received")
     if header.fault:
-        _refuse_fault(header, header.fault, findings)
-    elif not fields.complete:
-        findings.refuse("the message is empty")
+        line, what = header.fault
+        hint = "an empty line must stand between the header and the text"
+        findings.refuse(what, "RFC 5322, 2.2", line=line, hint=hint)
     elif "from" not in fields.by_key:
-        findings.refuse("it is missing", "RFC 5322, 3.6.2", field="From")
+        hint = "every message names its author: `From: you@example.org`"
+        findings.refuse("it is missing", "RFC 5322, 3.6.2", field="From", hint=hint)
 
 
-def _refuse_fault(header: Header, fault: tuple[int, str], findings: Findings) -> None:
-    line, what = fault
-    hint = "an empty line must stand between the header and the text"
-    if not header.fields:
-        hint = (
-            "a message starts with header fields (`From: a@example.org`), then an empty line, then the text"
-        )
-    findings.refuse(what, "RFC 5322, 2.2", line=line, hint=hint)
+def _refuse_without_fields(header: Header, findings: Findings) -> None:
+    hint = "a message starts with header fields (`From: you@example.org`), then an empty line, then the text"
+    if header.fault:
+        line, what = header.fault
+        findings.refuse(what, "RFC 5322, 2.2", line=line, hint=hint)
+    elif header.blank:
+        what = "the message starts with an empty line and has no header"
+        findings.refuse(what, "RFC 5322, 3.6", line=header.lines, hint=hint)
+    else:
+        findings.refuse("the message is empty", hint=hint)
 
 
 def _check_utf8(fields: Fields, findings: Findings) -> None:
