@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import subprocess
 from typing import TYPE_CHECKING
 
 from .maildir import Mailbox
@@ -12,41 +13,19 @@ from .process import Daemon, find, free_port, greets
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-CONFIG = """
+COMMON = """
 base_dir = {folder}/run
 state_dir = {folder}/state
 log_path = {folder}/dovecot.log
 protocols = lmtp
 listen = {host}
 ssl = no
-disable_plaintext_auth = no
 auth_mechanisms = plain login
 auth_failure_delay = 0
 first_valid_uid = 1
-mail_location = maildir:{folder}/mail/%u
 hostname = lmtp.example.test
 postmaster_address = postmaster@example.test
-lmtp_save_to_detail_mailbox = no
-lmtp_rcpt_check_quota = yes
-default_vsz_limit = 0
-passdb {{
-  driver = passwd-file
-  args = scheme=PLAIN username_format=%u {folder}/users
-}}
-userdb {{
-  driver = passwd-file
-  args = username_format=%u {folder}/users
-}}
-service lmtp {{
-  process_limit = 20
-  inet_listener lmtp {{
-    address = {host}
-    port = {port}
-  }}
-  unix_listener {folder}/lmtp {{
-    mode = 0666
-  }}
-}}
+default_vsz_limit = 1G
 service anvil {{
   unix_listener anvil-auth-penalty {{
     mode = 0
@@ -56,6 +35,43 @@ service auth {{
   unix_listener {folder}/auth {{
     mode = 0666
   }}
+}}
+service lmtp {{
+  process_limit = 20
+  inet_listener lmtp {{
+    {listen} = {host}
+    port = {port}
+  }}
+  unix_listener {folder}/lmtp {{
+    mode = 0666
+  }}
+}}
+"""
+VERSION_2_3 = """
+disable_plaintext_auth = no
+mail_location = maildir:{folder}/mail/%u
+passdb {{
+  driver = passwd-file
+  args = {folder}/users
+}}
+userdb {{
+  driver = passwd-file
+  args = {folder}/users
+}}
+"""
+VERSION_2_4_HEAD = """
+dovecot_config_version = 2.4.0
+dovecot_storage_version = 2.4.0
+"""
+VERSION_2_4 = """
+auth_allow_cleartext = yes
+mail_driver = maildir
+mail_path = {folder}/mail/%{{user}}
+passdb passwd-file {{
+  passwd_file_path = {folder}/users
+}}
+userdb passwd-file {{
+  passwd_file_path = {folder}/users
 }}
 """
 
@@ -100,10 +116,16 @@ class Dovecot(Daemon):
         ]
         (self.folder / "users").write_text("".join(lines))
         (self.folder / "users").chmod(0o644)
-        configuration = self.folder / "dovecot.conf"
-        configuration.write_text(CONFIG.format(folder=self.folder, host=self.host, port=self.port))
         program = find("dovecot")
         assert program is not None
+        version = subprocess.run([program, "--version"], check=True, capture_output=True, text=True).stdout
+        old = version.startswith("2.3.")
+        text = COMMON + VERSION_2_3 if old else VERSION_2_4_HEAD + COMMON + VERSION_2_4
+        listen = "address" if old else "listen"
+        configuration = self.folder / "dovecot.conf"
+        configuration.write_text(
+            text.format(folder=self.folder, host=self.host, port=self.port, listen=listen).lstrip()
+        )
         return [program, "-F", "-c", str(configuration)]
 
     def ready(self) -> bool:
