@@ -135,7 +135,7 @@ def _accepted(line: Mapping[str, Any]) -> Entry:
         recipients = tuple(
             Recipient(
                 _text(r, "address", empty=False),
-                tuple(_plain(word, "notify") for word in r.get("notify", ())),
+                tuple(_plain(word, "notify") for word in _list(r.get("notify", []))),
                 _optional_text(r, "orcpt"),
             )
             for r in line["recipients"]
@@ -175,6 +175,12 @@ def _count(line: Mapping[str, Any], key: str, default: int) -> int:
     held = line.get(key, default)
     if isinstance(held, bool) or not isinstance(held, int) or not 0 <= held < 1 << 40:
         raise DamagedEntry(f"{key} is {held!r}, not a count")
+    return held
+
+
+def _list(held: Any) -> list[Any]:
+    if not isinstance(held, list):
+        raise DamagedEntry(f"{held!r} is not a list")
     return held
 
 
@@ -251,12 +257,14 @@ def _result(before: RecipientState, told: Mapping[str, Any], time: float) -> Rec
     status = told["status"]
     if status not in (DEFERRED, DELIVERED, FAILED):
         raise DamagedEntry(f"a result has the status {status!r}")
+    attempts = _count(told, "attempts", before.attempts)
     return RecipientState(
         before.recipient,
         status,
-        attempts=_count(told, "attempts", before.attempts),
+        attempts=attempts,
         retries=_count(told, "retries", before.retries),
-        last_attempt=time,
+        # A recipient may also be put off without an attempt.
+        last_attempt=time if attempts > before.attempts else before.last_attempt,
         next_attempt=_number(told, "next") if status == DEFERRED else None,
         code=_count(told, "code", 0) if told.get("code") is not None else None,
         enhanced=_optional_text(told, "enhanced"),

@@ -18,7 +18,7 @@ DISTANT = 86400.0  # seconds ahead from which an index is worth a check now and 
 def mtime(when: float) -> int:
     """A time as nanoseconds: never HELD, and rounded up to a microsecond, so that what is due is not so
     early."""
-    return max(1, int(when * 1_000_000 + 0.999)) * 1000
+    return max(1, -int(-when * 1_000_000 // 1)) * 1000
 
 
 def index_of(entry: Entry, not_before: float) -> int:

@@ -26,15 +26,15 @@ SWEPT = "swept"  # the mark of the last sweep
 def sweep_tmp(root: int, tmp: int, now: float) -> int:
     """Remove what is in tmp/ and nobody's any more: how many entries."""
     removed = 0
-    for found in list(files.scan(layout.TMP, root)):
+    for name in [found.name for found in files.scan(layout.TMP, root)]:
         try:
-            held = found.stat(follow_symlinks=False)
+            held = os.stat(name, dir_fd=tmp, follow_symlinks=False)
             if held.st_ctime >= now - ABANDONED:
                 continue
-            if stat.S_ISDIR(held.st_mode) and _being_written(found.name, tmp):
+            if stat.S_ISDIR(held.st_mode) and _being_written(name, tmp):
                 continue
-            doomed = found.name if found.name.endswith("~") else found.name + "~"
-            os.rename(found.name, doomed, src_dir_fd=tmp, dst_dir_fd=tmp)
+            doomed = name if name.endswith("~") else name + "~"
+            os.rename(name, doomed, src_dir_fd=tmp, dst_dir_fd=tmp)
             files.discard(doomed, tmp)
             removed += 1
         except OSError:

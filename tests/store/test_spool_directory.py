@@ -1,0 +1,172 @@
+"""How a spool is created, opened, judged and refused; and its files, whatever the umask."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mailstrom_cli.errors import CANT_CREATE, CONFIG, NO_PERMISSION, MailstromError
+from mailstrom_cli.store.layout import DIRECTORIES
+from mailstrom_cli.store.spool import Spool, open_store
+from tests.peers.needs import lacking
+
+from .contract import put, record
+from .samples import NOW, results, submission
+
+
+def refused(path: object) -> MailstromError:
+    with pytest.raises(MailstromError) as refusal:
+        open_store(str(path))
+    assert str(path) in refusal.value.message
+    return refusal.value
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.lstat().st_mode)
+
+
+@pytest.mark.parametrize("umask", [0, 0o022, 0o777])
+def test_modes_are_private_whatever_the_umask(tmp_path: Path, umask: int) -> None:
+    before = os.umask(umask)
+    try:
+        spool = open_store(str(tmp_path / "new" / "spool"))
+        ids = spool.intake([submission(key="k"), submission()], NOW)
+        record(spool, ids[1], results(NOW, b="delivered"))
+        spool.mark("recent", NOW)
+        assert spool.run_lock().acquire() is None
+        os.close(spool.listen())
+    finally:
+        os.umask(before)
+    found = [tmp_path / "new", *(tmp_path / "new").rglob("*")]
+    assert len(found) > 18
+    for path in found:
+        assert mode(path) == (0o700 if path.is_dir() else 0o600), path
+
+
+def test_a_new_spool_is_complete_and_says_its_format(root: Path, spool: Spool) -> None:
+    assert {p.name for p in root.iterdir()} == {*DIRECTORIES, "format", "trigger"}
+    assert (root / "format").read_text() == "mailstrom spool 1\n"
+    assert stat.S_ISFIFO((root / "trigger").stat().st_mode)
+
+
+@pytest.mark.parametrize("missing", [*DIRECTORIES, "trigger", "format"])
+def test_what_a_crash_left_out_of_a_new_spool_is_made_by_the_next_who_opens_it(
+    root: Path, spool: Spool, missing: str
+) -> None:
+    path = root / missing
+    path.rmdir() if path.is_dir() else path.unlink()
+    (root / "format").write_text("")
+    open_store(str(root))
+    assert path.exists()
+    assert (root / "format").read_text() == "mailstrom spool 1\n"
+
+
+def test_a_directory_that_went_missing_later_is_made_again(root: Path) -> None:
+    open_store(str(root)).close()
+    (root / "keys").rmdir()
+    (root / "tmp").rmdir()
+    assert put(open_store(str(root)), key="k")
+
+
+def test_opening_is_cheap_and_lists_nothing(
+    root: Path, spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+    for name in ("open", "listdir", "scandir", "mkdir", "stat", "fsync"):
+        real = getattr(os, name)
+
+        def counted(*given: object, _name: str = name, _real: object = real, **named: object) -> object:
+            calls.append(_name)
+            return _real(*given, **named)  # type: ignore[operator]
+
+        monkeypatch.setattr(os, name, counted)
+    open_store(str(root))
+    assert calls == ["open", "open"]
+
+
+def test_a_spool_of_another_user_is_refused(root: Path, spool: Spool) -> None:
+    if os.geteuid() != 0:
+        lacking("only root can give a directory away")
+    os.chown(root, 65534, 65534)
+    error = refused(root)
+    assert error.exit_code == NO_PERMISSION
+    assert "65534" in error.message
+
+
+@pytest.mark.parametrize("others", [0o770, 0o707, 0o702])
+def test_a_spool_that_others_may_write_is_refused(root: Path, spool: Spool, others: int) -> None:
+    root.chmod(others)
+    assert refused(root).exit_code == NO_PERMISSION
+
+
+@pytest.mark.parametrize("held", ["mailstrom spool 2\n", "mailstrom spool 10\n", "x"])
+def test_another_format_is_refused(root: Path, spool: Spool, held: str) -> None:
+    (root / "format").write_text(held)
+    error = refused(root)
+    assert error.exit_code == CONFIG
+    assert repr(held.strip()) in error.message
+
+
+def test_a_format_file_that_is_a_link_is_refused(root: Path, spool: Spool) -> None:
+    (root / "format").rename(root / "elsewhere")
+    (root / "format").symlink_to("elsewhere")
+    assert refused(root).exit_code == CONFIG
+
+
+def test_a_directory_with_other_things_in_it_is_not_made_a_spool(tmp_path: Path) -> None:
+    (tmp_path / "letter.txt").touch()
+    error = refused(tmp_path)
+    assert error.exit_code == CANT_CREATE
+    assert "letter.txt" in error.message
+    assert [p.name for p in tmp_path.iterdir()] == ["letter.txt"]
+
+
+def test_where_a_spool_cannot_be_the_error_says_why(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for path in (tmp_path / "file", tmp_path / "file" / "spool", tmp_path / ("x" * 300)):
+        assert refused(path).exit_code == CANT_CREATE
+    (tmp_path / "dangling").symlink_to("nowhere")
+    assert refused(tmp_path / "dangling").exit_code == CANT_CREATE
+    for path in ("", "a\0b"):
+        with pytest.raises(MailstromError) as refusal:
+            open_store(path)
+        assert refusal.value.exit_code == CANT_CREATE
+
+
+SUBMIT_TOGETHER = """
+import os, sys
+from mailstrom_cli.store.spool import open_store
+from tests.store.samples import NOW, submission
+sys.stdin.readline()
+for _ in range(10):
+    print(*open_store(sys.argv[1]).intake([submission()], NOW))
+"""
+
+
+def test_parallel_submits_to_a_new_spool_with_a_frozen_clock_get_each_its_own_id(root: Path) -> None:
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", SUBMIT_TOGETHER, str(root)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=Path(__file__).parents[2],
+        )
+        for _ in range(20)
+    ]
+    for process in started:
+        assert process.stdin
+        process.stdin.write("\n")
+        process.stdin.flush()
+    told = [process.communicate()[0].split() for process in started]
+    assert [process.returncode for process in started] == [0] * 20
+    ids = [id for some in told for id in some]
+    assert len(set(ids)) == 200
+    store = open_store(str(root))
+    assert list(store.ids(["queued"])) == sorted(ids)
+    assert list((root / "tmp").iterdir()) == []
