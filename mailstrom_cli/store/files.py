@@ -31,7 +31,11 @@ def open_directory(name: str, dir_fd: int | None = None) -> int:
 def make_directory(name: str, dir_fd: int) -> None:
     """A new directory, 0700. Raises FileExistsError."""
     os.mkdir(name, PRIVATE_DIRECTORY, dir_fd=dir_fd)
-    os.chmod(name, PRIVATE_DIRECTORY, dir_fd=dir_fd)
+    try:
+        os.chmod(name, PRIVATE_DIRECTORY, dir_fd=dir_fd)
+    except BaseException:
+        os.rmdir(name, dir_fd=dir_fd)
+        raise
 
 
 def create(name: str, dir_fd: int, flags: int = os.O_EXCL) -> int:
@@ -39,8 +43,24 @@ def create(name: str, dir_fd: int, flags: int = os.O_EXCL) -> int:
     fd = os.open(
         name, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | flags, PRIVATE_FILE, dir_fd=dir_fd
     )
-    os.fchmod(fd, PRIVATE_FILE)
+    try:
+        os.fchmod(fd, PRIVATE_FILE)
+    except BaseException:
+        os.close(fd)
+        raise
     return fd
+
+
+def close(*descriptors: int) -> None:
+    """Close them all, and only then raise what the first of them that failed said."""
+    failed = None
+    for fd in descriptors:
+        try:
+            os.close(fd)
+        except OSError as error:
+            failed = failed or error
+    if failed:
+        raise failed
 
 
 def open_regular(name: str, flags: int, dir_fd: int) -> int:

@@ -48,7 +48,6 @@ class Batch:
         self._open: list[tuple[int, int, int]] = []
         self._made: list[str] = []  # whatever is in tmp/
         self._new: list[str] = []  # what of it is to be published
-        self._published: list[str] = []
 
     def store(self, submissions: Sequence[Submission], now: float) -> tuple[list[str], list[str]]:
         """The ids, in order, and those among them that are new. Raises MailstromError, with nothing
@@ -62,7 +61,6 @@ class Batch:
                 self._keys.sync()
             for id in self._new:
                 os.rename(id, id, src_dir_fd=self._tmp, dst_dir_fd=self._queued)
-                self._published.append(id)
             if self._new:
                 files.sync_directory(self._queued)
             return ids, self._new
@@ -119,8 +117,7 @@ class Batch:
             fcntl.flock(opened[1], fcntl.LOCK_EX | fcntl.LOCK_NB)  # "a writer is at it"
             opened.append(files.create(layout.SIDECAR, opened[0]))
         except BaseException:
-            for fd in opened:
-                os.close(fd)
+            files.close(*opened)
             files.discard(id, self._tmp)
             raise
         directory, message, sidecar = opened
@@ -135,15 +132,13 @@ class Batch:
             os.fsync(sidecar)
             files.sync_directory(directory)
         while self._open:
-            for fd in self._open.pop():
-                os.close(fd)
+            files.close(*self._open.pop())
 
     def _undo(self) -> None:
         """Take everything back that can be; what cannot lies in tmp/, or is told in the table of states."""
         for opened in self._open:
-            for fd in opened:
-                _quietly(os.close, fd)
-        for id in self._published:
+            _quietly(files.close, *opened)
+        for id in self._new:  # all: an interrupt may have come between a rename and any note of it
             _quietly(os.rename, id, id, src_dir_fd=self._queued, dst_dir_fd=self._tmp)
         for id in self._made:
             _quietly(files.discard, id, self._tmp)

@@ -82,8 +82,10 @@ class Keys:
             files.sync_directory(self._directory)
 
     def release(self) -> None:
-        for fd in self._locked.values():
-            os.close(fd)
+        try:
+            files.close(*self._locked.values())
+        except OSError:
+            pass  # what they hold is synced, and the messages may be published by now
         self._locked.clear()
 
 

@@ -173,8 +173,7 @@ class SpoolLease:
 
     def _close(self) -> None:
         sidecar, directory, self._sidecar, self._directory = self._sidecar, self._directory, -1, -1
-        os.close(directory)
-        os.close(sidecar)
+        files.close(directory, sidecar)
 
     def __enter__(self) -> SpoolLease:
         return self

@@ -129,8 +129,7 @@ class Spool:
 
     def close(self) -> None:
         """Give back the descriptors; the spool must not be used any more."""
-        for fd in (*self._directories.values(), self._root):
-            os.close(fd)
+        files.close(*self._directories.values(), self._root)
         self._directories, self._root = {}, -1
 
     def _directory(self, name: str) -> int:
