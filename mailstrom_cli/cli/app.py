@@ -12,7 +12,6 @@ from mailstrom_cli import __version__
 from mailstrom_cli.cli.accept import check_verbosity, refuse_controls
 from mailstrom_cli.cli.base import Given, as_click
 from mailstrom_cli.cli.options import GLOBAL
-from mailstrom_cli.cli.report import INTERRUPTED
 from mailstrom_cli.errors import NO_INPUT, USAGE, MailstromError
 
 if TYPE_CHECKING:
@@ -72,7 +71,11 @@ def cli(ctx: click.Context, /, **options: Any) -> None:
 def run(arguments: Sequence[str]) -> int:
     """Run a command line; its exit code. Raises MailstromError for what is wrong with the line, too."""
     try:
-        code = cli.main(list(arguments), prog_name="mailstrom", standalone_mode=False)
+        # Not `cli.main`: it exits by itself when a pipe breaks.
+        with cli.make_context("mailstrom", list(arguments)) as context:
+            code = cli.invoke(context)
+    except click.exceptions.Exit as done:
+        return done.exit_code
     except click.exceptions.NoArgsIsHelpError as error:
         sys.stderr.write(f"{error.format_message()}\n")
         return USAGE
@@ -84,8 +87,4 @@ def run(arguments: Sequence[str]) -> int:
         raise MailstromError(
             message[:1].lower() + message[1:], f"`{where} --help` tells how it is used", USAGE
         ) from None
-    except click.ClickException as error:
-        raise MailstromError(error.format_message(), None, USAGE) from None
-    except click.Abort:
-        return INTERRUPTED
     return code if isinstance(code, int) else 0

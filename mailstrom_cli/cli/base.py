@@ -62,7 +62,7 @@ def as_click(table: Iterable[Option]) -> list[click.Parameter]:
             [*option.names, option.dest],
             help=option.help,
             metavar=option.metavar,
-            is_flag=option.metavar is None,
+            is_flag=True if option.metavar is None else None,  # False would let the value be left out
             multiple=option.many,
             type=click.Choice(option.choices) if option.choices else None,
         )

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from mailstrom_cli.store.entry import Entry, RecipientState
 
 HEADING = ("ID", "STATUS", "SUBMITTED", "SIZE", "NEXT", "SENDER", "RECIPIENT", "REPLY")
+TERMINAL = "{:16}  {:>4}  {:>9}  {:9}  {:7}  {}"
+TERMINAL_HEADING = ("ID", "AGE", "SIZE", "STATUS", "NEXT", "SENDER")
+INDENT = 4
 SHOWN = 3  # recipients of one message on a terminal
 
 
@@ -82,40 +85,34 @@ def _row(entry: Entry) -> Sequence[str]:
 
 
 def _print_rich(entries: Iterable[Entry], now: float, *, quiet: bool) -> None:
-    from rich.table import Table
-    from rich.text import Text
+    """A line for each message under one heading, and below it, indented, whom it waits for and why."""
+    from rich.padding import Padding
 
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    table.add_column("ID", no_wrap=True)
-    table.add_column("AGE", justify="right", no_wrap=True)
-    table.add_column("SIZE", justify="right", no_wrap=True)
-    table.add_column("STATUS", no_wrap=True)
-    table.add_column("NEXT", no_wrap=True)
-    table.add_column("SENDER, RECIPIENTS, LAST REPLY", overflow="fold")
+    terminal = output.console()
+    heading = True
     for entry in entries:
-        about = Text()
-        for i, (text, style) in enumerate(_about(entry)):
-            about.append("\n" if i else "").append_text(output.cell(text, style))
-        table.add_row(
-            output.cell(entry.id, "bold"),
+        if heading:
+            terminal.print(output.cell(TERMINAL.format(*TERMINAL_HEADING), "bold"))
+            heading = False
+        cells = (
+            entry.id,
             span(now - entry.submitted),
             size(entry.envelope.size),
-            output.cell(entry.state),
-            output.cell(_next(entry, ahead(entry.next_attempt, now))),
-            about,
+            entry.state,
+            _next(entry, ahead(entry.next_attempt, now)),
+            entry.envelope.reverse_path or NULL_SENDER,
         )
-    if table.row_count:
-        output.console().print(table)
-    elif not quiet:
+        terminal.print(output.cell(TERMINAL.format(*cells), output.STYLES.get(entry.state, "")))
+        for text, style in _about(entry):
+            terminal.print(Padding(output.cell(text, style), (0, 0, 0, INDENT)))
+    if heading and not quiet:
         report.tell("note", "the queue is empty")
 
 
 def _about(entry: Entry) -> Iterator[tuple[str, str]]:
     waiting = _waiting(entry)
-    yield f"{entry.envelope.reverse_path or NULL_SENDER}", "dim"
     for recipient in waiting[:SHOWN]:
-        yield recipient.address, "none"
-        if text := last_reply(recipient):
-            yield f"  {text}", "yellow"
+        text = last_reply(recipient)
+        yield f"{recipient.address}: {text}" if text else recipient.address, "none"
     if len(waiting) > SHOWN:
         yield f"and {len(waiting) - SHOWN} more", "dim"

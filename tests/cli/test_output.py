@@ -1,0 +1,209 @@
+"""What `status`, `queue` and `show` print: in a pipe, on a terminal of 80 columns, as JSON; golden files."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import pty
+import re
+import subprocess
+import sys
+import time
+import unicodedata
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
+
+import pytest
+from rich.console import Console
+
+from mailstrom_cli.api import Mailstrom
+from mailstrom_cli.cli import output
+from mailstrom_cli.cli import queue as queue_module
+from mailstrom_cli.cli import status as status_module
+from mailstrom_cli.cli.output import plain_table
+
+from . import samples
+from .conftest import MESSAGE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from .conftest import Done
+
+    Run = Callable[..., Done]
+    Golden = Callable[[str, str], None]
+
+MANY = "06h0rpy828cw2neh"
+# fmt: off
+STATUS_KEYS = [
+    "id", "message_id", "status", "sender", "size", "held", "submitted", "next_attempt", "attempts",
+    "recipients",
+]
+RECIPIENT_KEYS = [
+    "address", "status", "attempts", "last_attempt", "next_attempt", "host", "tls", "code", "enhanced",
+    "text", "remote_id",
+]
+POSTFIX_KEYS = [
+    "queue_name", "queue_id", "arrival_time", "message_size", "forced_expire", "sender", "recipients",
+]
+# fmt: on
+
+
+@pytest.fixture
+def _samples(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The messages of `samples`, looked at at a fixed time in UTC."""
+    monkeypatch.setattr(Mailstrom, "open", lambda *options: samples.mailstrom())
+    clock = SimpleNamespace(time=lambda: samples.NOW)
+    monkeypatch.setattr(status_module, "time", clock)
+    monkeypatch.setattr(queue_module, "time", clock)
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
+    """What a terminal of 80 columns shows, without its colours."""
+    screen = io.StringIO()
+    monkeypatch.setattr(output, "on_terminal", lambda: True)
+    monkeypatch.setattr(
+        output,
+        "console",
+        lambda: Console(file=screen, width=80, force_terminal=True, color_system=None, highlight=False),
+    )
+    return screen
+
+
+ON_PIPE = {
+    "status": ["status", MANY, "06h0rpy7"],
+    "status-verbose": ["status", "-v", MANY],
+    "status-hostile": ["status", "06h0rq0h"],
+    "queue": ["queue"],
+    "queue-all": ["queue", "--state", "all"],
+    "show-log": ["show", "--log", MANY],
+}
+
+
+@pytest.mark.usefixtures("_samples")
+@pytest.mark.parametrize("name", ON_PIPE)
+def test_in_a_pipe(name: str, here: Run, golden: Golden) -> None:
+    done = here(*ON_PIPE[name])
+    assert (done.code, done.err) == (0, "")
+    assert all(c.isprintable() or c == "\n" for c in done.out)
+    assert not re.search("[\u2500-\u257f]", done.out)  # box characters
+    golden(f"{name}.pipe", done.out)
+
+
+@pytest.mark.usefixtures("_samples")
+@pytest.mark.parametrize("name", ["status", "status-hostile", "queue", "queue-all"])
+def test_on_a_terminal(name: str, here: Run, terminal: io.StringIO, golden: Golden) -> None:
+    assert here(*ON_PIPE[name]).code == 0
+    shown = "".join(line.rstrip() + "\n" for line in terminal.getvalue().splitlines())
+    assert max(len(line) for line in shown.splitlines()) <= 80
+    golden(f"{name}.tty", shown)
+
+
+@pytest.mark.usefixtures("_samples")
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("status", ["status", "--json", MANY]),
+        ("status-list", ["status", "--json", "06h0rpy7", "06h0rq0h"]),
+        ("queue", ["queue", "--json", "--state", "all"]),
+        ("show-sidecar", ["show", "--sidecar", MANY]),
+    ],
+)
+def test_json(name: str, line: list[str], here: Run, golden: Golden) -> None:
+    done = here(*line)
+    assert (done.code, done.err) == (0, "")
+    objects = [json.loads(text) for text in done.lines]
+    golden(f"{name}.json", "".join(json.dumps(o, indent=1) + "\n" for o in objects))
+
+
+@pytest.mark.usefixtures("_samples")
+def test_the_keys_of_status_are_those_of_the_contract(here: Run) -> None:
+    told = json.loads(here("status", "--json", MANY).out)
+    assert list(told) == STATUS_KEYS
+    assert all(list(recipient) == RECIPIENT_KEYS for recipient in told["recipients"])
+
+
+@pytest.mark.usefixtures("_samples")
+def test_the_keys_of_queue_are_those_of_postfix_beside_ours(here: Run) -> None:
+    for line in here("queue", "--json").lines:
+        told = json.loads(line)
+        assert set(told) == {*STATUS_KEYS, *POSTFIX_KEYS}
+        for recipient in told["recipients"]:
+            deferred = recipient["status"] == "deferred"
+            assert set(recipient) == {*RECIPIENT_KEYS, *(["delay_reason"] if deferred else [])}
+
+
+@pytest.mark.usefixtures("_samples")
+def test_count_and_states(here: Run) -> None:
+    assert here("queue", "--count").out == "4\n"
+    assert here("queue", "--count", "--state", "failed", "--state", "delivered").out == "2\n"
+    assert here("queue", "--state", "lost").code == 64
+
+
+def test_an_empty_queue_prints_nothing_in_a_pipe(here: Run) -> None:
+    assert here("queue") == (0, "", "")
+    assert here("queue", "--count") == (0, "0\n", "")
+
+
+def test_an_empty_queue_is_told_on_a_terminal(here: Run, terminal: io.StringIO) -> None:
+    assert here("queue") == (0, "", "note: the queue is empty\n")
+
+
+def test_plain_columns_are_aligned_and_a_long_list_is_not_held() -> None:
+    taken = 0
+
+    def rows() -> Iterator[tuple[str, str]]:
+        nonlocal taken
+        for i in range(100_000):
+            taken = i
+            yield f"{i}", ""
+
+    lines = plain_table(("N", "EMPTY"), rows())
+    assert [next(lines) for _ in range(2)] == ["N    EMPTY", "0    -"]
+    assert taken < 1000
+
+
+def test_a_real_terminal_of_80_columns(process: Run, tmp_path: Path) -> None:
+    process("submit", "-t", f"{'x' * 60}@{'y' * 60}.example.org", input=MESSAGE)
+    shown = on_pty("queue") + on_pty("status", json.loads(process("queue", "--json").out)["id"])
+    assert b"\x1b[" in shown
+    text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown.decode()).replace("\r\n", "\n")
+    assert "STATUS     NEXT     SENDER" in text
+    assert max(map(len, text.split("\n"))) <= 80
+    assert {unicodedata.category(c) for c in text if c != "\n"}.isdisjoint({"Cc", "Cf"})
+
+
+def on_pty(*arguments: str) -> bytes:
+    """What a process writes to a terminal of 80 columns."""
+    import fcntl
+    import struct
+    import termios
+
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    env = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "NO_COLOR")}
+    child = subprocess.Popen(
+        [sys.executable, "-m", "mailstrom_cli", *arguments],
+        stdin=subprocess.DEVNULL, stdout=theirs, stderr=subprocess.DEVNULL, env={**env, "TERM": "xterm"},
+    )  # fmt: skip
+    os.close(theirs)
+    shown = b""
+    while True:
+        try:
+            piece = os.read(ours, 65536)
+        except OSError:  # EIO: the other side is closed
+            break
+        if not piece:
+            break
+        shown += piece
+    os.close(ours)
+    assert child.wait(timeout=60) == 0
+    return shown
