@@ -5,6 +5,7 @@ from __future__ import annotations
 from mailstrom_cli.smtp import stages
 from mailstrom_cli.smtp.dialog import Failure, Read, SendMessage, SessionFailed, StartTls, Write
 from mailstrom_cli.smtp.wire import dot_stuffed
+from mailstrom_cli.values import replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,7 +31,8 @@ class Conversation:
         self.stream = stream
         self.timeout = timeout
         self.transcript: list[str] = []
-        self.broken = False  # fit for nothing more: it failed, or the server said 421
+        self.broken = False  # fit for nothing more: a dialogue was not ended, or the server said 421
+        self._secrets: tuple[str, ...] = ()
 
     async def drive(
         self,
@@ -42,32 +44,34 @@ class Conversation:
         deal with it, it comes out here."""
         reply: Reply | None = None
         failed: SessionFailed | None = None
+        sound = not self.broken
+        self.broken = True  # whatever interrupts a dialogue leaves a session that nobody can go on with
         while True:
             try:
                 effect = dialogue.throw(failed) if failed else dialogue.send(reply)  # type: ignore[arg-type]
             except StopIteration as end:
+                self.broken = not sound
                 result: T = end.value
                 return result
             reply = failed = None
             try:
                 reply = await self._perform(effect, message, tls)
             except SessionFailed as error:
-                self.broken = True
                 failed = error
+            sound = sound and failed is None and not _last(effect, reply)
 
     async def _perform(
         self, effect: Effect, message: BinaryIO | None, tls: tuple[ssl.SSLContext, str] | None
     ) -> Reply | None:
         if isinstance(effect, Read):
             seconds: float = getattr(self.timeout, effect.stage)
-            reply = await self.stream.read_reply(effect.stage, seconds)
+            reply = self._hidden(await self.stream.read_reply(effect.stage, seconds))
             self._note(f"S: {reply.code} " + " ".join(filter(None, (reply.enhanced, reply.text))))
-            if reply.code == 421:
-                self.broken = True
             return reply
         if isinstance(effect, Write):
             self.stream.write(effect.data)
-            if effect.secret:
+            if effect.secrets:
+                self._secrets += effect.secrets
                 self._note("C: (credentials)")
             else:
                 for line in effect.data.decode("utf-8", "replace").splitlines():
@@ -75,22 +79,40 @@ class Conversation:
         elif isinstance(effect, SendMessage):
             assert message is not None
             self._note("C: (message)")
-            await self._send(message)
+            return await self._send(message)
         elif isinstance(effect, StartTls):
             assert tls is not None
             await self.stream.start_tls(*tls, self.timeout.starttls)
             self._note(f"   ({self.stream.tls_version})")
         return None
 
-    async def _send(self, message: BinaryIO) -> None:
+    async def _send(self, message: BinaryIO) -> Reply | None:
         for chunk in dot_stuffed(iter(lambda: message.read(CHUNK), b"")):
             self.stream.write(chunk)
             if not await self.stream.drained(stages.BLOCK, self.timeout.block):
                 if self.stream.answered:  # a server that hangs up early has often said why
-                    return
+                    return await self.stream.read_reply(stages.BLOCK, self.timeout.block)
                 text = f"the connection was lost {stages.WHILE[stages.BLOCK]}"
                 raise SessionFailed(Failure("lost", stages.BLOCK, text))
+        return None
+
+    def _hidden(self, reply: Reply) -> Reply:
+        """A reply without the secrets that it repeats."""
+        lines = reply.lines
+        for secret in self._secrets:
+            if any(secret in line for line in lines):
+                lines = tuple(line.replace(secret, "(hidden)") for line in lines)
+        return reply if lines is reply.lines else replace(reply, lines=lines)
 
     def _note(self, line: str) -> None:
         if len(self.transcript) < TRANSCRIPT_LINES:
             self.transcript.append(line)
+
+
+def _last(effect: Effect, reply: Reply | None) -> bool:
+    """Whether a session ends with this reply: the server says so (RFC 5321, 3.8), a transaction could not be
+    undone, or the message did not get through to its end."""
+    if reply is None:
+        return False
+    stage = effect.stage if isinstance(effect, Read) else stages.BLOCK
+    return reply.code == 421 or stage == stages.BLOCK or (stage == stages.RSET and not reply.positive)

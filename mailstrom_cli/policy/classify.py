@@ -85,11 +85,11 @@ def answer(told: Answer, circumstances: Circumstances) -> Verdict:
 
 
 def _reply(stage: str, reply: Reply, circumstances: Circumstances) -> Verdict:
-    if stage == stages.DOT and 200 <= reply.code < 300:
+    if stage == stages.DOT and reply.positive:
         text = reply.text or "accepted"
         enhanced = reply.enhanced or "2.0.0"
         return Verdict(DELIVERED, text, reply.code, enhanced, remote_id=remote_id(reply.text))
-    if reply.positive:
+    if reply.code < 400:
         return _malformed(f"unexpected reply {reply.code} {reply.text}", circumstances)
     text = reply.text or f"refused {stages.WHILE[stage]}"
     enhanced = reply.enhanced or f"{reply.code // 100}.0.0"

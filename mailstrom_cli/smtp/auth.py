@@ -41,7 +41,7 @@ def authenticate(
 
 def _plain(credentials: Credentials, write: Callable[..., Any], read: Any) -> Steps:
     secret = f"\0{credentials.username}\0{credentials.password}".encode()
-    yield write(b"AUTH PLAIN " + _base64(secret), True)
+    yield write(b"AUTH PLAIN " + _base64(secret), _hidden(credentials, secret))
     return (yield read)
 
 
@@ -51,9 +51,14 @@ def _login(credentials: Credentials, write: Callable[..., Any], read: Any) -> St
     for answer in (credentials.username, credentials.password):
         if reply.code != 334:
             return reply
-        yield write(_base64(answer.encode()), True)
+        yield write(_base64(answer.encode()), _hidden(credentials, answer.encode()))
         reply = yield read
     return reply
+
+
+def _hidden(credentials: Credentials, sent: bytes) -> tuple[str, ...]:
+    """What is not to be seen of these octets, on the line and as they are meant."""
+    return (credentials.password, _base64(sent).decode().rstrip("=\r\n"))
 
 
 def _base64(data: bytes) -> bytes:

@@ -29,10 +29,13 @@ if TYPE_CHECKING:
 
 @value
 class Write:
-    """Send these bytes. A secret is not shown in a transcript."""
+    """Send these bytes. secrets: what of them is shown nowhere, not even where the server repeats it."""
 
     data: bytes
-    secret: bool = False
+    secrets: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return "Write(...)" if self.secrets else f"Write({self.data!r})"
 
 
 @value
@@ -44,7 +47,8 @@ class Read:
 
 @value
 class SendMessage:
-    """Send the message, dot-stuffed, and the end of data."""
+    """Send the message, dot-stuffed, and the end of data. Gives the reply of a server that spoke and hung up
+    before the end, else None."""
 
 
 @value
@@ -194,56 +198,58 @@ def transaction(
     """
     commands = [_mail(session, envelope), *(command(f"RCPT TO:<{r.address}>") for r in recipients)]
     answers: list[Answer | None] = [None] * len(recipients)
-    stage = stages.MAIL
+    data: Reply | None = None
     try:
         if "PIPELINING" in session:
             yield Write(b"".join(commands) + b"DATA\r\n")
-            mail = yield Read(stage)
-            stage = stages.RCPT
+            mail = yield Read(stages.MAIL)
+            if not mail.positive:
+                answers = [Answer(stages.MAIL, mail)] * len(recipients)
             for i in range(len(recipients)):
-                reply = yield Read(stage)
-                answers[i] = _rcpt_answer(mail, reply)
-            stage = stages.DATA
-            data: Reply | None = yield Read(stage)
+                reply = yield Read(stages.RCPT)
+                answers[i] = answers[i] or _rcpt_answer(reply)
+            data = yield Read(stages.DATA)
         else:
             yield Write(commands[0])
-            mail = yield Read(stage)
-            stage, data = stages.RCPT, None
-            for i in range(len(recipients)):
-                reply = mail
-                if mail.positive:
-                    yield Write(commands[1 + i])
-                    reply = yield Read(stage)
-                answers[i] = _rcpt_answer(mail, reply)
-            stage = stages.DATA
+            mail = yield Read(stages.MAIL)
+            if not mail.positive:
+                answers = [Answer(stages.MAIL, mail)] * len(recipients)
+            for i in range(len(recipients) if mail.positive else 0):
+                yield Write(commands[1 + i])
+                answers[i] = _rcpt_answer((yield Read(stages.RCPT)))
             if None in answers:
                 yield Write(b"DATA\r\n")
-                data = yield Read(stage)
+                data = yield Read(stages.DATA)
 
         open_ones = [i for i, answer in enumerate(answers) if answer is None]
         if data is not None and data.code == 354:
-            if open_ones:
-                stage = stages.BLOCK
-                yield SendMessage()
-            else:
-                yield Write(END_OF_DATA)  # RFC 2920, 3.1: nobody was accepted, yet the server waits for data
-            stage = stages.DOT
-            if lmtp:
-                for i in open_ones:
-                    answers[i] = Answer(stage, (yield Read(stage)))
-            else:
-                reply = yield Read(stage)
-                for i in open_ones:
-                    answers[i] = Answer(stage, reply)
-        elif data is not None:
+            yield from _message(answers, open_ones, lmtp)
+        else:
             for i in open_ones:
-                answers[i] = Answer(stage, data)
-        if mail.positive and (data is None or data.code != 354):
-            yield Write(command("RSET"))
-            yield Read(stages.RSET)
+                answers[i] = Answer(stages.DATA, data)
+            if mail.positive:
+                yield Write(command("RSET"))
+                yield Read(stages.RSET)
     except SessionFailed as end:
-        answers = [answer or Answer(stage, failure=end.failure) for answer in answers]
+        answers = [answer or Answer(end.failure.stage, failure=end.failure) for answer in answers]
     return [answer for answer in answers if answer is not None]
+
+
+def _message(
+    answers: list[Answer | None], open_ones: list[int], lmtp: bool
+) -> Generator[Effect, Reply, None]:
+    """After the 354: the message, and what those who wait for it get."""
+    if not open_ones:
+        yield Write(END_OF_DATA)  # RFC 2920, 3.1: nobody was accepted, yet the server waits for data
+        if not lmtp:
+            yield Read(stages.DOT)
+        return
+    early: Reply | None = yield SendMessage()
+    reply, stage = early, stages.BLOCK if early is not None else stages.DOT
+    for i in open_ones:
+        if reply is None or (lmtp and early is None):
+            reply = yield Read(stage)
+        answers[i] = Answer(stage, reply)
 
 
 def _mail(session: Capabilities, envelope: Envelope) -> bytes:
@@ -257,8 +263,6 @@ def _mail(session: Capabilities, envelope: Envelope) -> bytes:
     return command(*words)
 
 
-def _rcpt_answer(mail: Reply, reply: Reply) -> Answer | None:
+def _rcpt_answer(reply: Reply) -> Answer | None:
     """None for a recipient that was accepted and waits for the end of data."""
-    if not mail.positive:
-        return Answer(stages.MAIL, mail)
     return None if reply.positive else Answer(stages.RCPT, reply)

@@ -67,7 +67,7 @@ def _reply_line(line: bytes) -> tuple[int, bool, str]:
 
 
 def plain(data: bytes) -> str:
-    """A server's bytes as one line of text; what could end a line, move a cursor or turn the reading direction
+    """A server's bytes as one line of text; what could end a line, move a cursor or turn its direction
     (control, C1, bidirectional and other invisible characters) is a space."""
     text = data.decode("utf-8", "replace")
     if not text.isprintable():
