@@ -241,7 +241,7 @@ def _literal(text: str) -> str:
     ):
         raise AddressError(f"the address literal {shown(text)} is not of the form [address]")
     tag, colon, content = inner.partition(":")
-    if not colon:
+    if not colon or _is_ipv6(inner):
         if not _is_ipv4(inner):
             raise AddressError(f"{shown(text)} is not an IPv4 address; an IPv6 address is written [IPv6:...]")
         return text

@@ -1,5 +1,4 @@
-"""The reverse-path and the recipients of a message: as asked for, else as its header has them (RFC 5322,
-3.6)."""
+"""The reverse-path and the recipients of a message: as asked for, else as its header names them."""
 
 from __future__ import annotations
 

@@ -86,6 +86,7 @@ def test_a_mailbox_has_its_canonical_form(text: str, canonical: str) -> None:
         ("a@exam☃ple.org", "`☃` in it"),
         ("a@[192.0.2]", "not an IPv4 address"),
         ("a@[192.0.2.256]", "not an IPv4 address"),
+        ("a@[2001:db8::1]", "an IPv6 address is written [IPv6:...]"),
         ("a@[192.0.2.1", "not of the form [address]"),
         ("a@[192.0.2.1]x", "not of the form [address]"),
         ("a@[IPv6:1:2:3]", "not an IPv6 address"),
