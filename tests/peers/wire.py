@@ -51,7 +51,8 @@ class Wire:
     def cut(self) -> None:
         """Break the connection off from another thread."""
         with contextlib.suppress(OSError):
-            self.socket.shutdown(socket.SHUT_RDWR)
+            # not SSLSocket's, which would take the TLS state away from under the session's own thread
+            socket.socket.shutdown(self.socket, socket.SHUT_RDWR)
 
     def swallow(self, count: int) -> None:
         while len(self.buffer) < count:
