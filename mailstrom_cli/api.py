@@ -3,8 +3,8 @@
     from mailstrom_cli.api import Mailstrom, Request
 
     mail = Mailstrom.open()
-    done = mail.submit(b"To: b@example.net\\n\\nHello\\n", Request(reverse_path="a@example.org"))
-    entry, = mail.wait([done.id], 60)
+    done = mail.submit(b"From: a@example.org\\nTo: b@example.net\\n\\nHello\\n", Request())
+    (entry,) = mail.wait([done.id], 60)
     print(entry.state, [(r.address, r.status, r.text) for r in entry.recipients])
 
 Whatever a person can put right is raised as MailstromError; anything else is a bug.

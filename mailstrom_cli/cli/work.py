@@ -29,7 +29,7 @@ def hold(given: Given, ids: tuple[str, ...]) -> int:
 @command("release")
 @IDS
 def release(given: Given, ids: tuple[str, ...]) -> int:
-    """Undo hold."""
+    """Undo hold: these messages are attempted again when they are due."""
     return _each(given, ids, "released", given.open().release)
 
 

@@ -1,0 +1,1 @@
+"""What is written about the program, held against the program."""

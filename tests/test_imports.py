@@ -1,0 +1,105 @@
+"""Starting up is cheap: a plain `submit` imports little, and no command imports another's modules."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mailstrom_cli.cli.app import COMMANDS
+
+ROOT = Path(__file__).parents[1]
+MESSAGE = b"From: a@example.org\nTo: b@example.net\nBcc: c@example.net\n\nHello\n"
+
+# Beside what the interpreter itself has loaded: C modules, and two small ones.
+ALLOWED = {"__future__", "errno", "fcntl", "math", "pwd", "select", "time", "_json", "_hashlib", "_sha256"}
+ROOMS = ("cli", "config", "mail", "store")
+
+REPORT = (
+    "import sys; before = set(sys.modules)\n"
+    "from mailstrom_cli.__main__ import main\n"
+    "code = main()\n"
+    "print(*sorted(set(sys.modules) - before), file=sys.stderr)\n"
+    "sys.exit(code)\n"
+)
+
+
+def modules(tmp_path: Path, *arguments: str) -> set[str]:
+    """What a command line has imported when it ends."""
+    env = {**os.environ, "MAILSTROM_SPOOL": str(tmp_path / "spool"), "MAILSTROM_LIMITS_MIN_FREE": "0"}
+    done = subprocess.run(
+        [sys.executable, "-c", REPORT, *arguments], input=MESSAGE, capture_output=True, env=env, check=False
+    )
+    assert done.returncode == 0, done.stderr.decode()
+    return set(done.stderr.decode().splitlines()[-1].split())
+
+
+@pytest.mark.parametrize(
+    "line", [["submit"], ["submit", "-f", "x@example.org", "-t", "y@example.net", "--key", "k"]]
+)
+def test_a_plain_submit_imports_little(tmp_path: Path, line: list[str]) -> None:
+    loaded = modules(tmp_path, *line)
+    ours = {name for name in loaded if name.partition(".")[0] == "mailstrom_cli"}
+    others = loaded - ours
+    if "--key" in line:
+        others -= {"hashlib", "_hashlib", "_blake2"}
+    assert others - ALLOWED == set()
+    rooms = {name.split(".")[1] for name in ours if name.count(".") > 1}
+    assert rooms <= set(ROOMS)
+
+
+def test_the_version_imports_less(tmp_path: Path) -> None:
+    loaded = modules(tmp_path, "--version")
+    assert "click" not in loaded
+    assert len(loaded) < 12
+
+
+def test_help_imports_no_command(tmp_path: Path) -> None:
+    loaded = modules(tmp_path, "--help")
+    assert "click" in loaded
+    assert {f"mailstrom_cli.cli.{module}" for module, _, _ in COMMANDS.values()} & loaded == set()
+    assert {"rich", "asyncio", "dns", "filelock", "ssl"} & loaded == set()
+
+
+@pytest.mark.parametrize("line", [["queue"], ["queue", "--json"], ["config", "show"]])
+def test_looking_needs_no_network_and_no_rich(tmp_path: Path, line: list[str]) -> None:
+    loaded = modules(tmp_path, *line)
+    assert {"rich", "asyncio", "dns", "socket", "ssl"} & loaded == set()
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(tmp_path: Path, command: str) -> None:
+    loaded = modules(tmp_path, command, "--help")
+    assert {"rich", "dns", "ssl"} & loaded == set()
+
+
+def every_module() -> list[str]:
+    files = sorted((ROOT / "mailstrom_cli").rglob("*.py"))
+    names = [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in files]
+    return [name.removesuffix(".__init__") for name in names if not name.endswith("generate.__main__")]
+
+
+def test_every_module_can_be_imported_first() -> None:
+    """No module works only because another was imported before it."""
+    code = (
+        "import importlib, os, sys\n"
+        "for name in sys.argv[1:]:\n"
+        "    child = os.fork()\n"
+        "    if child == 0:\n"
+        "        try:\n"
+        "            importlib.import_module(name)\n"
+        "        except BaseException as error:\n"
+        "            os.write(2, f'{name}: {error!r}\\n'.encode())\n"
+        "        os._exit(0)\n"
+        "    os.waitpid(child, 0)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code, *every_module()],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stderr == ""
