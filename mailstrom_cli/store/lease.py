@@ -12,7 +12,7 @@ import os
 from mailstrom_cli.mail.status import FINAL, UNFINISHED
 from mailstrom_cli.store import files, layout
 from mailstrom_cli.store.entry import DamagedEntry, apply, fold
-from mailstrom_cli.store.schedule import index_of
+from mailstrom_cli.store.schedule import index_of, sooner
 from mailstrom_cli.store.sidecar import encode, parse
 
 TYPE_CHECKING = False
@@ -107,23 +107,28 @@ class SpoolLease:
 
     def postpone(self, due: float) -> None:
         self._not_before = due
-        self._set_mtime(index_of(self.entry, due))
+        self._utime(index_of(self.entry, due))
 
     def record(self, event: Event) -> Entry:
-        after, line, time = apply(self.entry, event), encode(event), event["time"]
-        if self._state in FINAL and after.state in UNFINISHED:
-            # First the move: a crash in between leaves it where the scheduler looks, and it is moved back.
-            self._move(after.state)
+        after, line = apply(self.entry, event), encode(event)
+        not_before = 0.0 if (after.next_attempt or 0.0) > event["time"] else self._not_before
+        self._hasten(after, index_of(after, not_before))
         try:
             self._append(line)
         except OSError:
             self._index()
             raise
-        self.entry = after
-        if (after.next_attempt or 0.0) > time:
-            self._not_before = 0.0
+        self.entry, self._not_before = after, not_before
         self._index()
         return after
+
+    def _hasten(self, after: Entry, mtime: int) -> None:
+        """Where an event makes the message due sooner, the index is first: a crash in between then has it
+        looked at too early, which harms nothing, and never too late."""
+        if self._state in FINAL and after.state in UNFINISHED:
+            self._move(after.state)
+        if sooner(mtime, self._mtime):
+            self._set_mtime(mtime)
 
     def _append(self, line: bytes) -> None:
         if os.fstat(self._sidecar).st_size != self._length:
@@ -135,22 +140,24 @@ class SpoolLease:
         self._length += written
 
     def _index(self) -> None:
-        try:
-            self._set_mtime(index_of(self.entry, self._not_before))
-        except OSError:
-            pass
+        self._set_mtime(index_of(self.entry, self._not_before))
         self._move(self.entry.state)
 
     def _set_mtime(self, mtime: int) -> None:
+        try:
+            self._utime(mtime)
+        except OSError:
+            pass
+
+    def _utime(self, mtime: int) -> None:
         if mtime != self._mtime:
             os.utime(self._directory, ns=(mtime, mtime))
             self._mtime = mtime
 
     def _move(self, state: str) -> None:
-        if state == self._state:
-            return
         try:
-            self._rename(state)
+            if state != self._state:
+                self._rename(state)
         except OSError:
             pass
 

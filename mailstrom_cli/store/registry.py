@@ -38,7 +38,7 @@ def _scheme(url: str) -> str:
     if url.startswith("memory:"):
         return "memory"
     scheme, separator, _ = url.partition("://")
-    return scheme.lower() if separator and "/" not in scheme else ""
+    return scheme if separator and "/" not in scheme else ""
 
 
 def _added(scheme: str, url: str) -> Store:

@@ -28,3 +28,8 @@ def index_of(entry: Entry, not_before: float) -> int:
     if entry.held:
         return HELD
     return mtime(max(entry.next_attempt or 0.0, not_before))
+
+
+def sooner(index: int, other: int) -> bool:
+    """Whether one mtime makes the scheduler look at a message sooner than another."""
+    return index != HELD and (other == HELD or index < other)

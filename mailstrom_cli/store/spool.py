@@ -24,9 +24,9 @@
       run.lock             a flusher runs
 
 The sidecar is the truth. The directory in which a message lies, and that directory's mtime (`schedule`), are
-the index to it, which any lease brings back in line. Unfinished messages are always in queued/ or deferred/:
-on the way to a final state the event is written first and the move follows; on the way back (retry) the move
-is first.
+the index to it, which any lease brings back in line. An event that ends the waiting is written before the
+index follows; one that brings an attempt nearer (retry, release) after it. So what a crash leaves in between
+is looked at too early, never too late, and all that is unfinished lies in queued/ or deferred/.
 
 The states of a message, what a crash in each leaves, and who cleans up. "Kill" is the end of a process at any
 system call; "power" is the loss of what was not synced, on top of that.
@@ -48,6 +48,8 @@ system call; "power" is the loss of what was not synced, on top of that.
                                  queued/ or deferred/                then moved
     9  moved, retry not yet      final by its sidecar, and lies in   as 8: moved back     the same
        recorded                  queued/ or deferred/
+       due, release not yet      on hold by its sidecar, and its     leased when due,     the same
+       recorded                  mtime is no longer HELD             then held again
     10 final                     delivered/ID/ or failed/ID/         stays until purged   stays, or 8, or (g)
     11 being removed             tmp/ID/                             swept (a)            swept, or 10
     12 damaged                   any state; cannot be read           set aside when next leased, into
@@ -59,15 +61,13 @@ system call; "power" is the loss of what was not synced, on top of that.
         publish, and says so, but never publishes half a message.
     (b) A key whose id is in none of the four states is free: the next submit takes it, `sweep` removes it.
     (c) A kill between the renames of a batch leaves the first of its messages published and the others in
-        tmp/, and no caller was told anything; a batch of one has no such moment. The same holds for the
-        rename and the report of a single message: what is visible was complete.
+        tmp/, and no caller was told anything; a batch of one has no such moment.
     (d) Where an intake fails after its first rename (the disk fails, hardly else), it moves what it published
         back to tmp/ before it reports. If that fails too, or power is lost before it reached the disk, or a
         flusher had leased the message already, the message is sent although its submit reported failure.
     (e) An attempt of which nothing was recorded is repeated. Its recipients may get the message again only if
         the server had accepted it: between that reply and the line there is nothing but the write.
-    (f) Results are not synced: a power cut may take them back, which repeats an attempt (a duplicate, no
-        loss).
+    (f) Results are not synced: a power cut may take them back, and an attempt is repeated; no loss.
     (g) The move may have reached the disk, and the line not: unfinished by its sidecar, and in delivered/ or
         failed/, where no scheduler looks. `sweep` leases once what became final since shortly before the
         last sweep, and so moves it back. Call it when a flusher starts.
@@ -111,9 +111,7 @@ ROUNDS = 3  # how often all states are looked through for a message that others 
 def open_store(url: str, min_free: int = 0) -> Spool:
     """The spool at a path or `spool:///path`, created when it does not exist.
 
-    min_free: octets that intake leaves free on its file system.
-    Raises MailstromError: exit code 77 when others own it or may write it, 78 when it has another format, 73
-    when it cannot be created.
+    min_free: octets that intake leaves free on its file system. Raises MailstromError as `layout.open_root`.
     """
     return Spool(url.removeprefix("spool://"), min_free)
 
@@ -132,7 +130,7 @@ class Spool:
         files.close(*self._directories.values(), self._root)
         self._directories, self._root = {}, -1
 
-    def _directory(self, name: str) -> int:
+    def directory(self, name: str) -> int:
         """The descriptor of one of the spool's directories, opened once; made again when somebody removed
         it."""
         if name in self._directories:
@@ -157,15 +155,16 @@ class Spool:
             if any(s.envelope.key is not None for s in submissions):
                 from mailstrom_cli.store.keys import Keys
 
-                keys = Keys(self._directory(layout.KEYS), self._exists)
-            batch = Batch(self.path, self._directory(layout.TMP), self._directory(QUEUED), keys)
+                keys = Keys(self.directory(layout.KEYS), self.exists)
+            batch = Batch(self.path, self.directory(layout.TMP), self.directory(QUEUED), keys)
             ids, new = batch.store(submissions, now)
         except OSError as error:
             raise refusal(self.path, error) from None
         finally:
             if keys:
                 keys.release()
-        trigger.pull(self._root, new)
+        if new:
+            trigger.pull(self._root, new)
         return ids
 
     # --- the index: names and times, no sidecar is opened ---
@@ -210,17 +209,18 @@ class Spool:
             for _ in range(ROUNDS):
                 for state in STATES:
                     try:
-                        return state, files.open_directory(id, self._directory(state))
+                        return state, files.open_directory(id, self.directory(state))
                     except FileNotFoundError:
                         continue
                     except NotADirectoryError:
                         return state, None
-            reason = reason_for(id, self._directory(layout.CORRUPT))
+            reason = reason_for(id, self.directory(layout.CORRUPT))
             if reason is not None:
                 raise self._damaged(layout.CORRUPT, id, reason)
         raise NoSuchMessage(id)
 
-    def _exists(self, id: str) -> bool:
+    def exists(self, id: str) -> bool:
+        """Whether a message is in one of the four states."""
         try:
             _, directory = self._locate(id)
         except (NoSuchMessage, DamagedMessage):
@@ -233,7 +233,7 @@ class Spool:
         """Whether what was opened is still what the name says, so that what it lacks was not just moved
         away."""
         try:
-            named = os.stat(id, dir_fd=self._directory(state), follow_symlinks=False)
+            named = os.stat(id, dir_fd=self.directory(state), follow_symlinks=False)
         except FileNotFoundError:
             return False
         return directory is None or os.path.samestat(named, os.fstat(directory))
@@ -266,7 +266,7 @@ class Spool:
     def find(self, name: str) -> str:
         from mailstrom_cli.store.find import find
 
-        return find(name, self._exists, lambda: self._names(STATES), self._first_line)
+        return find(name, self.exists, lambda: self._names(STATES), self._first_line)
 
     def _first_line(self, id: str) -> bytes:
         try:
@@ -286,13 +286,13 @@ class Spool:
                 sidecar = open_sidecar(directory, os.O_RDWR | os.O_APPEND)
                 fcntl.flock(sidecar, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 if self._still_there(state, id, directory):
-                    lease = SpoolLease(id, state, directory, sidecar, self._directory)
+                    lease = SpoolLease(id, state, directory, sidecar, self.directory)
                     return lease
             except BlockingIOError:
                 return None
             except DamagedEntry as error:
                 if self._still_there(state, id, directory):
-                    set_aside(id, str(error), self._directory(state), self._directory(layout.CORRUPT))
+                    set_aside(id, str(error), self.directory(state), self.directory(layout.CORRUPT))
                     raise self._damaged(layout.CORRUPT, id, str(error)) from None
             finally:
                 if lease is None:
@@ -316,31 +316,26 @@ class Spool:
         return DamagedMessage(id, reason, os.path.join(self.path, state, id))
 
     def sweep(self, now: float, delivered_before: float, failed_before: float) -> int:
-        from mailstrom_cli.store import keys, notes
-        from mailstrom_cli.store.sweep import SWEPT, sweep_messages, sweep_tmp
+        from mailstrom_cli.store.sweep import sweep
 
-        removed = sweep_tmp(self._root, self._directory(layout.TMP), now)
-        swept_until = self.mark(SWEPT, now) or 0.0
-        removed += sweep_messages(self, now, swept_until, delivered_before, failed_before)
-        removed += keys.sweep(self._directory(layout.KEYS), self._exists)
-        return removed + notes.sweep_hosts(self._directory(layout.HOSTS), now)
+        return sweep(self, now, delivered_before, failed_before)
 
     # --- beside messages ---
 
     def host(self, next_hop: str) -> HostState | None:
         from mailstrom_cli.store.notes import read_host
 
-        return read_host(self._directory(layout.HOSTS), next_hop)
+        return read_host(self.directory(layout.HOSTS), next_hop)
 
     def set_host(self, next_hop: str, state: HostState | None) -> None:
         from mailstrom_cli.store.notes import write_host
 
-        write_host(self._directory(layout.HOSTS), self._directory(layout.TMP), next_hop, state)
+        write_host(self.directory(layout.HOSTS), self.directory(layout.TMP), next_hop, state)
 
     def mark(self, name: str, when: float | None = None) -> float | None:
         from mailstrom_cli.store.notes import exchange_mark
 
-        return exchange_mark(self._directory(layout.MARKS), name, when)
+        return exchange_mark(self.directory(layout.MARKS), name, when)
 
     def wake(self, line: str) -> bool:
         return trigger.pull(self._root, [line])

@@ -9,7 +9,7 @@ import stat
 
 from mailstrom_cli.errors import NoSuchMessage
 from mailstrom_cli.mail.status import DELIVERED, FAILED, UNFINISHED
-from mailstrom_cli.store import files, layout
+from mailstrom_cli.store import files, keys, layout, notes
 from mailstrom_cli.store.base import DamagedMessage
 from mailstrom_cli.store.schedule import DISTANT, HELD
 
@@ -23,10 +23,19 @@ UNSYNCED = 120.0  # seconds after which a system has written out what was not sy
 SWEPT = "swept"  # the mark of the last sweep
 
 
-def sweep_tmp(root: int, tmp: int, now: float) -> int:
+def sweep(spool: Spool, now: float, delivered_before: float, failed_before: float) -> int:
+    """All of `Store.sweep`: how many files, entries and messages were removed."""
+    swept_until = spool.mark(SWEPT, now) or 0.0
+    removed = sweep_tmp(spool.directory(layout.TMP), now)
+    removed += sweep_messages(spool, now, swept_until, delivered_before, failed_before)
+    removed += keys.sweep(spool.directory(layout.KEYS), spool.exists)
+    return removed + notes.sweep_hosts(spool.directory(layout.HOSTS), now)
+
+
+def sweep_tmp(tmp: int, now: float) -> int:
     """Remove what is in tmp/ and nobody's any more: how many entries."""
     removed = 0
-    for name in [found.name for found in files.scan(layout.TMP, root)]:
+    for name in os.listdir(tmp):
         try:
             held = os.stat(name, dir_fd=tmp, follow_symlinks=False)
             if held.st_ctime >= now - ABANDONED:
