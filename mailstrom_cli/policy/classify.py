@@ -14,7 +14,8 @@
     AUTH refused                                 deferred 4.7.8, no retry is used up: never the mail's fault
     connection lost or timed out                 deferred 4.4.2; another host may do better
     the same after the end of data               deferred, maybe delivered; no other host is tried now
-    what is no SMTP reply                        deferred 4.5.0, failed 5.5.0 from the third time on
+    what is no SMTP reply                        deferred 4.5.0, failed 5.5.0 from the third time on;
+                                                 after the end of data maybe delivered, no other host now
     SIZE, 8BITMIME, SMTPUTF8 not granted         next host; then failed 5.3.4, 5.6.3, 5.6.7
     this machine cannot                          deferred 4.3.0, no retry is used up
     domain: NXDOMAIN, no address                 failed 5.4.4
@@ -90,7 +91,7 @@ def _reply(stage: str, reply: Reply, circumstances: Circumstances) -> Verdict:
         enhanced = reply.enhanced or "2.0.0"
         return Verdict(DELIVERED, text, reply.code, enhanced, remote_id=remote_id(reply.text))
     if reply.code < 400:
-        return _malformed(f"unexpected reply {reply.code} {reply.text}", circumstances)
+        return _malformed(stage, f"unexpected reply {reply.code} {reply.text}", circumstances)
     text = reply.text or f"refused {stages.WHILE[stage]}"
     enhanced = reply.enhanced or f"{reply.code // 100}.0.0"
     if stage == stages.RCPT and _too_many(reply):
@@ -124,7 +125,7 @@ def failure(failed: Failure, circumstances: Circumstances) -> Verdict:
         code = reply.code if reply is not None else None
         return Verdict(DEFERRED, f"login refused: {text}", code, "4.7.8", next_host=True, unreachable=True)
     if failed.kind == "malformed" and not opening:
-        return _malformed(text, circumstances)
+        return _malformed(failed.stage, text, circumstances)
     if failed.kind == "refused" and reply is not None:
         if failed.stage == stages.GREETING and reply.code == 521 and circumstances.age >= DAY:
             return Verdict(FAILED, text, 521, "5.3.2", next_host=True)
@@ -136,10 +137,11 @@ def failure(failed: Failure, circumstances: Circumstances) -> Verdict:
     return Verdict(DEFERRED, text, enhanced=enhanced, next_host=True, unreachable=opening)
 
 
-def _malformed(text: str, circumstances: Circumstances) -> Verdict:
-    if circumstances.attempts + 1 >= MALFORMED_TRIES:
-        return Verdict(FAILED, text, enhanced="5.5.0", next_host=True)
-    return Verdict(DEFERRED, text, enhanced="4.5.0", next_host=True)
+def _malformed(stage: str, text: str, circumstances: Circumstances) -> Verdict:
+    sent = stage == stages.DOT
+    last = circumstances.attempts + 1 >= MALFORMED_TRIES
+    status, enhanced = (FAILED, "5.5.0") if last else (DEFERRED, "4.5.0")
+    return Verdict(status, text, enhanced=enhanced, next_host=not sent, maybe_delivered=sent)
 
 
 def unsuited(session: Capabilities, envelope: Envelope, addresses: tuple[str, ...]) -> Verdict | None:
@@ -179,10 +181,10 @@ def surprise(error: BaseException) -> Verdict:
 
 def more_telling(before: Verdict | None, after: Verdict) -> Verdict:
     """Of what two hosts of one next hop said, what counts: an end that no other host can change, else what a
-    server said of the mail before what kept us from asking, and a hope before an end."""
+    server said of the mail before what kept us from asking, and a hope before an end; of equals the last."""
     if before is None or not after.next_host or after.status == DELIVERED:
         return after
-    return max(before, after, key=_weight)
+    return max(after, before, key=_weight)
 
 
 def _weight(verdict: Verdict) -> int:
@@ -195,7 +197,9 @@ def _weight(verdict: Verdict) -> int:
 
 _WAIT = re.compile(r"(\d{1,5})\s*(s|secs?|seconds?|m|mins?|minutes?|h|hours?)\b", re.IGNORECASE)
 _UNIT = {"s": 1.0, "m": 60.0, "h": 3600.0}
-_QUEUED_AS = re.compile(r"(?:queued as|queued mail for delivery|id=|\bid)\s*([0-9A-Za-z._@-]{4,100})", re.I)
+_QUEUED_AS = re.compile(
+    r"(?:queued as\s|queued mail for delivery\s|id=|\bid\s)\s*([0-9A-Za-z._@-]{4,100})", re.IGNORECASE
+)
 
 
 def asked_to_wait(text: str) -> float | None:

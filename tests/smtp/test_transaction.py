@@ -208,24 +208,20 @@ def expected(mail: int, rcpts: list[int], data: int, dots: list[int], lmtp: bool
     return answers
 
 
-class Server:
-    """Gives the reply to each stage; a Driven needs them as a list, so it is asked for the order first."""
-
-    def __init__(
-        self, mail: int, rcpts: list[int], data: int, dots: list[int], lmtp: bool, pipelined: bool
-    ) -> None:
-        taken = [200 <= r < 300 for r in rcpts] if 200 <= mail < 300 else []
-        dots = dots[: sum(taken)] if lmtp else dots[:1]
-        self.replies: list[tuple[str, int]] = [("mail", mail)]
-        if pipelined or 200 <= mail < 300:
-            self.replies += [("rcpt", r) for r in rcpts]
-        if pipelined or any(taken):
-            self.replies.append(("data", data))
-            if data == 354:
-                self.replies += [("dot", d) for d in dots]
-                return
-        if 200 <= mail < 300:
-            self.replies.append(("rset", 250))
+def exchange(
+    mail: int, rcpts: list[int], data: int, dots: list[int], lmtp: bool, pipelined: bool
+) -> list[tuple[str, int]]:
+    """The replies that a server gives in this session, each with its stage."""
+    begun = 200 <= mail < 300
+    taken = [200 <= r < 300 for r in rcpts] if begun else []
+    replies = [("mail", mail)]
+    if pipelined or begun:
+        replies += [("rcpt", r) for r in rcpts]
+    if pipelined or any(taken):
+        replies.append(("data", data))
+        if data == 354:
+            return replies + [("dot", d) for d in (dots[: sum(taken)] if lmtp else dots[:1])]
+    return [*replies, ("rset", 250)] if begun else replies
 
 
 @settings(max_examples=400)
@@ -249,22 +245,17 @@ def test_every_mixture_of_replies_and_every_place_to_fail(
     end: int | None,
     kind: str,
 ) -> None:
-    replies = Server(mail, rcpts, data, dots, lmtp, pipelined).replies
+    replies = exchange(mail, rcpts, data, dots, lmtp, pipelined)
     wanted: list[tuple[str, int | str]] = list(expected(mail, rcpts, data, dots, lmtp))
     said = [f"{code} said" for _, code in replies]
     if end is not None and end < len(replies):
         # What was read before the failure holds; who has no answer by then gets the failure.
         stage = replies[end][0]
         before = [s for s, _ in replies[:end]]
-        heard = {"mail": before.count("mail"), "rcpt": before.count("rcpt"), "data": before.count("data")}
-        dots_heard = before.count("dot")
-        for i, (at, _) in enumerate(wanted):
-            known = heard["mail"] if at == "mail" else i < heard["rcpt"] if at == "rcpt" else heard["data"]
-            if at == "dot":
-                known = (lmtp and sum(a == "dot" for a, _ in wanted[:i]) < dots_heard) or (
-                    not lmtp and dots_heard
-                )
-            if not known:
+        stages = [at for at, _ in wanted]
+        for i, at in enumerate(stages):
+            needed = {"rcpt": i, "dot": stages[:i].count("dot") if lmtp else 0}.get(at, 0)
+            if before.count(at) <= needed:
                 wanted[i] = (stage, kind)
         said = [*said[:end], kind]
     done = hand_over(PIPELINING if pipelined else {}, len(rcpts), *said, lmtp=lmtp)
