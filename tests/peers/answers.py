@@ -55,7 +55,7 @@ class Drop(Action):
     unsaid: str | None = None
 
     def act(self, connection: Wire, usual: str) -> str:
-        connection.swallow(self.after)
+        connection.fill(self.after)
         if self.unsaid is not None:
             connection.note(self.unsaid)
         raise Hangup
@@ -69,7 +69,7 @@ class Reset(Action):
     unsaid: str | None = None
 
     def act(self, connection: Wire, usual: str) -> str:
-        connection.swallow(self.after)
+        connection.fill(self.after)
         if self.unsaid is not None:
             connection.note(self.unsaid)
         connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -78,13 +78,13 @@ class Reset(Action):
 
 @dataclass(frozen=True)
 class Stall(Action):
-    """Say nothing (and read nothing, after `after` bytes) until `server.release()`; then give `reply`."""
+    """Say nothing (and read no further than `after` bytes) until `server.release()`; then give `reply`."""
 
     after: int = 0
     reply: str | None = None
 
     def act(self, connection: Wire, usual: str) -> str:
-        connection.swallow(self.after)
+        connection.fill(self.after)
         connection.stall()
         return connection.say(self.reply or usual)
 

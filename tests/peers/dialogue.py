@@ -188,6 +188,9 @@ class Connection(Wire):
                 self.violation(f"parameter {name} without its extension")
                 self.say(f"555 5.5.4 {name} not recognized")
                 return None
+        transaction = parameters if self.transaction is None else self.transaction.parameters
+        if not found[1].isascii() and "SMTPUTF8" not in (p.upper() for p in transaction):
+            self.violation("8-bit address in a transaction without SMTPUTF8")
         return found[1], parameters
 
     def _mail(self, text: str) -> None:
@@ -259,8 +262,7 @@ class Connection(Wire):
 
     def _bdat(self, text: str) -> None:
         count, _, last = text.partition(" ")
-        while len(self.buffer) < int(count):
-            self.more()
+        self.fill(int(count))
         chunk = bytes(self.buffer[: int(count)])
         del self.buffer[: int(count)]
         if "CHUNKING" not in self.offered:

@@ -54,10 +54,10 @@ class Wire:
             # not SSLSocket's, which would take the TLS state away from under the session's own thread
             socket.socket.shutdown(self.socket, socket.SHUT_RDWR)
 
-    def swallow(self, count: int) -> None:
+    def fill(self, count: int) -> None:
+        """Read until `count` bytes wait in the buffer."""
         while len(self.buffer) < count:
             self.more()
-        del self.buffer[:count]
 
     def stall(self) -> None:
         with self.server.changed:
