@@ -38,6 +38,11 @@ class Given:
         self.quiet |= quiet
         check_verbosity({"verbose": self.verbose, "quiet": self.quiet})
 
+    @property
+    def level(self) -> str | None:
+        """The log level that -v and -q mean; None for that of the settings."""
+        return "debug" if self.verbose else "error" if self.quiet else None
+
     def open(self) -> Mailstrom:
         """The spool and settings that the options name. Raises MailstromError."""
         from mailstrom_cli.api import Mailstrom

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mailstrom_cli.cli import report
+from mailstrom_cli.cli import log, report
 from mailstrom_cli.cli.base import command
 from mailstrom_cli.cli.options import Option
 from mailstrom_cli.errors import USAGE, MailstromError
@@ -27,7 +27,9 @@ def flush(given: Given, ids: tuple[str, ...], all: bool) -> None:
     """
     if ids and all:
         raise MailstromError("name messages, or ask for --all", "leave one of them out", USAGE)
-    given.open().flush(ids, everything=all, on_result=_tell if given.verbose else None)
+    mail = given.open()
+    log.start(mail.settings.log, "warning")
+    mail.flush(ids, everything=all, on_result=_tell if given.verbose else None)
 
 
 def _tell(entry: Entry, results: list[Result]) -> None:

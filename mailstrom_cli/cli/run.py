@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mailstrom_cli.cli import log
 from mailstrom_cli.cli.base import command
 
 if TYPE_CHECKING:
@@ -15,6 +16,8 @@ def run(given: Given) -> None:
     """Deliver what is due and wake as soon as something is submitted, in the foreground, until stopped.
 
     SIGTERM and SIGINT finish the transactions in hand and exit 0; SIGHUP reads the configuration again. There
-    is one `run` a spool; `mailstrom flush` beside it is safe.
+    is one `run` a spool; `mailstrom flush` beside it is safe. Its log, a line for each result, goes to stderr.
     """
-    given.open().run()
+    mail = given.open()
+    log.start(mail.settings.log, given.level)
+    mail.run()

@@ -62,6 +62,11 @@ def status(given: Given, ids: tuple[str, ...], wait: str | None, recent: bool, j
         code = outcome_code(entries, quiet=True)
     if json:
         objects = [status_object(entry) for entry in entries]
+        if given.verbose:
+            for one in objects:
+                one["transcripts"] = [
+                    {"time": when, "text": text} for when, text in _transcripts(mail, one["id"])
+                ]
         if len(ids) == 1:
             for one in objects:
                 output.print_json(one)
@@ -69,9 +74,9 @@ def status(given: Given, ids: tuple[str, ...], wait: str | None, recent: bool, j
             output.print_json(objects)
     else:
         _print(entries)
-    if given.verbose:
-        for entry in entries:
-            _print_transcripts(mail, entry)
+        if given.verbose:
+            for entry in entries:
+                _print_transcripts(mail, entry.id)
     return code
 
 
@@ -142,13 +147,19 @@ def _print_rich(terminal: Console, entry: Entry, now: float) -> None:
     terminal.print()
 
 
-def _print_transcripts(mail: Mailstrom, entry: Entry) -> None:
-    for event in mail.events(entry.id):
+def _transcripts(mail: Mailstrom, id: str) -> Iterator[tuple[str | None, str]]:
+    """When each attempt was that left a transcript, and the transcript."""
+    for event in mail.events(id):
         transcript = event.get("transcript")
         if isinstance(transcript, str):
-            output.print_text(f"transcript of {entry.id}, {iso(event['time'])}")
-            for line in transcript.splitlines():
-                output.print_text("  " + report.one_line(line, output.LONGEST_CELL))
+            yield iso(event["time"]), transcript
+
+
+def _print_transcripts(mail: Mailstrom, id: str) -> None:
+    for when, transcript in _transcripts(mail, id):
+        output.print_text(f"transcript of {id}, {when}")
+        for line in transcript.split("\n"):
+            output.print_text("  " + report.one_line(line, output.LONGEST_CELL))
 
 
 def size(octets: int) -> str:

@@ -132,6 +132,14 @@ def test_the_keys_of_status_are_those_of_the_contract(here: Run) -> None:
 
 
 @pytest.mark.usefixtures("_samples")
+def test_verbose_json_is_still_json(here: Run) -> None:
+    told = json.loads(here("status", "-v", "--json", MANY).out)
+    assert list(told) == [*STATUS_KEYS, "transcripts"]
+    assert told["transcripts"][0]["time"] == "2026-11-24T02:43:01Z"
+    assert "C: EHLO" in told["transcripts"][0]["text"]
+
+
+@pytest.mark.usefixtures("_samples")
 def test_the_keys_of_queue_are_those_of_postfix_beside_ours(here: Run) -> None:
     for line in here("queue", "--json").lines:
         told = json.loads(line)
