@@ -50,6 +50,14 @@ class Given:
         return Mailstrom.open(self.config, self.spool, self.via)
 
 
+class OptionalValue(click.Option):
+    """An option whose value may be left out, shown as such in the help."""
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        record = super().get_help_record(ctx)
+        return record and (record[0].replace(f" {self.metavar}", f"[={self.metavar}]"), record[1])
+
+
 class Command(click.Command):
     """A command on which --wait needs no value, and takes one only as --wait=VALUE."""
 
@@ -63,7 +71,7 @@ class Command(click.Command):
 def as_click(table: Iterable[Option]) -> list[click.Parameter]:
     """The options of a table as click's."""
     return [
-        click.Option(
+        (OptionalValue if option.optional else click.Option)(
             [*option.names, option.dest],
             help=option.help,
             metavar=option.metavar,

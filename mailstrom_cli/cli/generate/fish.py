@@ -50,9 +50,7 @@ def _fish(condition: str, flag: Flag) -> str:
     for name in flag.names:
         words.append(f"-l {name[2:]}" if name.startswith("--") else f"-s {name[1:]}")
     if flag.metavar and not flag.optional:
-        words.append("-r")
-        if flag.metavar in FILE_WORDS:
-            words.append("-F")
+        words.append("-r -F" if flag.metavar in FILE_WORDS else "-x")
         if flag.choices:
             words.append(f"-a {_fish_quote(' '.join(flag.choices))}")
     words.append(f"-d {_fish_quote(flag.help)}")

@@ -1,0 +1,155 @@
+"""The Python face, on a store in memory: what a program that embeds mailstrom relies on."""
+
+from __future__ import annotations
+
+import errno
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from mailstrom_cli.api import Mailstrom, MailstromError, Request, Submitted
+from mailstrom_cli.config.schema import build
+from mailstrom_cli.store.base import DamagedMessage
+from mailstrom_cli.store.memory import Memory
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+MESSAGE = b"From: a@example.org\nTo: b@example.net\n\nHello\n"
+BAD = b"Subject: nobody wrote this\n\n"
+
+
+@pytest.fixture
+def mail() -> Mailstrom:
+    return Mailstrom(build({"spool": "memory:"}))
+
+
+def test_submit_gives_what_was_stored(mail: Mailstrom) -> None:
+    done = mail.submit(MESSAGE, Request())
+    assert done.recipients == ("b@example.net",)
+    assert any("Message-ID" in fix for fix in done.fixes)
+    entry = mail.entry(done.message_id)
+    assert (entry.id, entry.state) == (done.id, "queued")
+    assert mail.message(done.id).read().endswith(b"\r\n\r\nHello\r\n")
+
+
+def test_a_bad_message_is_raised_and_nothing_is_stored(mail: Mailstrom) -> None:
+    with pytest.raises(MailstromError) as caught:
+        mail.submit(BAD, Request())
+    assert caught.value.exit_code == 65
+    assert list(mail.queue()) == []
+
+
+def test_of_many_each_stands_alone_in_order(mail: Mailstrom) -> None:
+    outcomes = mail.submit_many((text, Request()) for text in (MESSAGE, BAD, MESSAGE))
+    assert [type(outcome) for outcome in outcomes] == [Submitted, MailstromError, Submitted]
+    assert [entry.id for entry in mail.queue()] == [o.id for o in outcomes if isinstance(o, Submitted)]
+    assert len({o.message_id for o in outcomes if isinstance(o, Submitted)}) == 2
+
+
+def test_one_that_the_store_refuses_leaves_the_others(mail: Mailstrom) -> None:
+    mail.submit(MESSAGE, Request(key="k"))
+    first, refused, last = mail.submit_many(
+        [(MESSAGE, Request()), (MESSAGE + b"more\n", Request(key="k")), (MESSAGE, Request(key="k"))]
+    )
+    assert isinstance(refused, MailstromError)
+    assert refused.exit_code == 65
+    assert isinstance(first, Submitted)
+    assert isinstance(last, Submitted)
+    assert len(list(mail.queue())) == 2  # the last one repeats what was there
+
+
+@pytest.mark.parametrize(("number", "code"), [(errno.ENOSPC, 75), (errno.EMFILE, 75), (errno.EACCES, 77)])
+def test_a_store_that_fails_is_an_error_with_its_code(
+    mail: Mailstrom, monkeypatch: pytest.MonkeyPatch, number: int, code: int
+) -> None:
+    def fail(*arguments: object) -> None:
+        raise OSError(number, "broken")
+
+    monkeypatch.setattr(mail.store, "intake", fail)
+    with pytest.raises(MailstromError, match="nothing stored: broken") as caught:
+        mail.submit_many([(MESSAGE, Request())])
+    assert caught.value.exit_code == code
+
+
+def test_check_opens_no_store(tmp_path: Path) -> None:
+    mail = Mailstrom(build({"spool": str(tmp_path / "spool")}))
+    assert mail.check(MESSAGE, Request()).envelope.reverse_path == "a@example.org"
+    assert not (tmp_path / "spool").exists()
+
+
+def test_wait_returns_when_time_is_up_or_all_are_final(mail: Mailstrom) -> None:
+    id = mail.submit(MESSAGE, Request()).id
+    begun = time.monotonic()
+    (entry,) = mail.wait([id], 0.2)
+    assert (entry.state, time.monotonic() - begun >= 0.2) == ("queued", True)
+    mail.cancel(id)
+    (entry,) = mail.wait([id])
+    assert entry.state == "failed"
+
+
+def test_a_damaged_message_does_not_hide_the_others(mail: Mailstrom, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = (mail.submit(MESSAGE, Request()).id for _ in range(2))
+    read = mail.store.read
+
+    def damaged(id: str) -> object:
+        if id == first:
+            raise DamagedMessage(first, "torn", "corrupt/")
+        return read(id)
+
+    monkeypatch.setattr(mail.store, "read", damaged)
+    assert [entry.id for entry in mail.queue()] == [second]
+
+
+def test_recent_begins_anew_each_time(mail: Mailstrom, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter(range(1_800_000_000, 1_900_000_000, 10))
+    monkeypatch.setattr("mailstrom_cli.api.time.time", lambda: float(next(clock)))
+    final, waiting = (mail.submit(MESSAGE, Request()).id for _ in range(2))
+    mail.cancel(final)
+    assert [entry.id for entry in mail.recent()] == sorted([final, waiting])
+    assert [entry.id for entry in mail.recent()] == [waiting]
+
+
+def test_settings_and_overrides(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MAILSTROM_SPOOL", str(tmp_path / "unused"))
+    mail = Mailstrom.open(spool=str(tmp_path / "spool"), via=["smtp://a.test", "smtp://b.test"])
+    assert mail.settings.spool == str(tmp_path / "spool")
+    assert [str(via) for via in mail.settings.via] == ["smtp://a.test", "smtp://b.test"]
+    with pytest.raises(MailstromError) as caught:
+        Mailstrom.open(config=str(tmp_path / "missing.toml"))
+    assert caught.value.exit_code == 78
+
+
+def test_delivery_goes_through_the_flusher(tmp_path: Path) -> None:
+    """To a Maildir, so that no server is needed; the results are told as they come."""
+    told: list[tuple[str, list[str]]] = []
+    settings = {"spool": str(tmp_path / "spool"), "limits.min_free": 0}
+    mail = Mailstrom(build({**settings, "via": _maildir(tmp_path / "mail")}))
+    id = mail.submit(MESSAGE, Request()).id
+    mail.flush(on_result=lambda entry, results: told.append((entry.id, [r.status for r in results])))
+    assert told == [(id, ["delivered"])]
+    assert mail.wait([id])[0].state == "delivered"
+    assert mail.attempt([id])[0].state == "delivered"
+
+
+def _maildir(path: Path) -> tuple[object, ...]:
+    from mailstrom_cli.config.via import parse_via
+
+    return (parse_via(f"maildir://{path}"),)
+
+
+@pytest.fixture
+def _named_memory() -> Iterator[None]:
+    from mailstrom_cli.store import memory
+
+    yield
+    memory._named.clear()
+
+
+@pytest.mark.usefixtures("_named_memory")
+def test_the_store_is_opened_once_and_by_url() -> None:
+    mail = Mailstrom(build({"spool": "memory://one"}))
+    assert isinstance(mail.store, Memory)
+    assert mail.store is mail.store is Mailstrom(build({"spool": "memory://one"})).store
