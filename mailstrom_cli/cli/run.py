@@ -16,7 +16,8 @@ def run(given: Given) -> None:
     """Deliver what is due and wake as soon as something is submitted, in the foreground, until stopped.
 
     SIGTERM and SIGINT finish the transactions in hand and exit 0; SIGHUP reads the configuration again. There
-    is one `run` a spool; `mailstrom flush` beside it is safe. Its log, a line for each result, goes to stderr.
+    is one `run` a spool; `mailstrom flush` beside it is safe. Its log goes to stderr, a line
+    for each result.
     """
     mail = given.open()
     log.start(mail.settings.log, given.level)
