@@ -45,5 +45,5 @@ def _matches(pattern: str | None, address: str) -> bool:
         return True
     if pattern == "<>":
         return not address
-    wanted = pattern.lower().replace("[", "[[]")
+    wanted = pattern.lower().replace("[", "[[]").replace("?", "[?]")
     return fnmatchcase(address.lower() if "@" in pattern else domain_of(address), wanted)

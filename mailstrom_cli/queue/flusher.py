@@ -28,9 +28,10 @@ log = logging.getLogger("mailstrom")
 STOP_SECONDS = 30.0
 """How long transactions in hand may go on after SIGTERM."""
 SWEEP_SECONDS = 3600.0
-FLUSH = "flush"  # the line by which `flush` wakes `run`; behind it ids, or nothing for what is due
-LINE_IDS = 100
-"""Ids in one line of a trigger, well within PIPE_BUF."""
+FLUSH = "flush"  # the line by which `flush` wakes `run`; behind it ids, ALL, or nothing for what is due
+ALL = "all"
+LINE_IDS = 20
+"""Ids in one line of a trigger, within the 512 octets that POSIX lets every pipe take at once."""
 
 
 def flush(
@@ -45,16 +46,16 @@ def flush(
     now = time.time()
     insist = everything or bool(ids)
     todo = ids or [item.id for item in store.scheduled() if everything or item.due <= now]
-    if _someone_runs(store) and _wake(store, todo if insist else ()):
+    if _someone_runs(store) and _wake(store, [ALL] if everything else ids):
         _wait_for_run(store, todo, now, insist=insist)
         if _someone_runs(store):
             return
     asyncio.run(_flush(settings, store, todo, insist, on_result))
 
 
-def _wake(store: Store, ids: Sequence[str]) -> bool:
-    """Have `run` look for what is due, or try these ids in any case."""
-    lines = [" ".join([FLUSH, *ids[i : i + LINE_IDS]]) for i in range(0, max(1, len(ids)), LINE_IDS)]
+def _wake(store: Store, words: Sequence[str]) -> bool:
+    """Have `run` look for what is due, or try these ids, or ALL, in any case."""
+    lines = [" ".join([FLUSH, *words[i : i + LINE_IDS]]) for i in range(0, max(1, len(words)), LINE_IDS)]
     return all(store.wake(line) for line in lines)
 
 
@@ -213,6 +214,8 @@ class _Runner:
             words = line.decode("ascii", "replace").split()
             if words[:1] != [FLUSH]:
                 self._due_now(words)
+            elif words[1:] == [ALL]:
+                self._scheduler.force(item.id for item in self._store.scheduled())
             elif words[1:]:
                 self._scheduler.force(words[1:])
             else:
