@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 CHUNK = 128 * 1024
-TRANSCRIPT_LINES = 200
+TRANSCRIPT_LINES, TRANSCRIPT_WIDTH = 200, 1000
 
 
 class Conversation:
@@ -106,7 +106,7 @@ class Conversation:
 
     def _note(self, line: str) -> None:
         if len(self.transcript) < TRANSCRIPT_LINES:
-            self.transcript.append(line)
+            self.transcript.append(line[:TRANSCRIPT_WIDTH])
 
 
 def _last(effect: Effect, reply: Reply | None) -> bool:

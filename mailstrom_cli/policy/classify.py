@@ -30,6 +30,7 @@ from __future__ import annotations
 
 import re
 
+from mailstrom_cli.errors import MailstromError
 from mailstrom_cli.mail.status import DEFERRED, DELIVERED, FAILED
 from mailstrom_cli.smtp import stages
 from mailstrom_cli.values import value
@@ -175,8 +176,10 @@ def lookup(told: Lookup, *, relay: bool) -> Verdict:
 
 
 def surprise(error: BaseException) -> Verdict:
-    """For a bug of ours: the mail waits, it is never failed for it."""
-    return Verdict(DEFERRED, f"internal error: {type(error).__name__}", enhanced="4.3.0", unreachable=True)
+    """For a bug of ours, or a setting that cannot be used: the mail waits, it is never failed for it."""
+    known = isinstance(error, MailstromError)
+    text = str(error) if known else f"internal error: {type(error).__name__}"
+    return Verdict(DEFERRED, text, enhanced="4.3.0", unreachable=True)
 
 
 def more_telling(before: Verdict | None, after: Verdict) -> Verdict:

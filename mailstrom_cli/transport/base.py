@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import logging
+
+from mailstrom_cli.errors import MailstromError
 from mailstrom_cli.mail.status import DEFERRED, Result
+from mailstrom_cli.policy import classify
 from mailstrom_cli.values import replace, value
 
 TYPE_CHECKING = False
@@ -16,6 +20,11 @@ if TYPE_CHECKING:
     from mailstrom_cli.policy.routing import NextHop
 else:
     Protocol = object
+
+log = logging.getLogger("mailstrom")
+
+TEXT_LENGTH = 1000
+"""Characters that are kept of what a server says; it may say half a megabyte to every recipient."""
 
 
 @value
@@ -48,7 +57,7 @@ def result(address: str, verdict: Verdict, host: str | None = None, tls: str | N
     return Result(
         address,
         verdict.status,
-        verdict.text,
+        verdict.text[:TEXT_LENGTH],
         code=verdict.code,
         enhanced=verdict.enhanced,
         host=host,
@@ -60,13 +69,26 @@ def result(address: str, verdict: Verdict, host: str | None = None, tls: str | N
     )
 
 
+def surprise(job: Job, error: Exception) -> Verdict:
+    """What an exception means that should not have come: the mail waits, and the log has what to mend."""
+    if isinstance(error, MailstromError):
+        log.error("%s: %s", job.id, error.message)
+    else:
+        log.error("%s: internal error in an attempt", job.id, exc_info=error)
+    return classify.surprise(error)
+
+
 async def deliver(transports: Callable[[str], Transport], job: Job, next_hop: NextHop) -> list[Result]:
     """Through the first way of a next hop that works: the next one is tried for the recipients that are only
     deferred, never for one that was refused, may have been delivered, or was asked to wait (greylisting)."""
     told: dict[str, Result] = {}
     waiting = job.recipients
     for via in next_hop.vias:
-        results = await transports(via.scheme).deliver(replace(job, recipients=waiting), via)
+        try:
+            results = await transports(via.scheme).deliver(replace(job, recipients=waiting), via)
+        except Exception as error:  # what an earlier way has delivered must not be forgotten
+            verdict = surprise(job, error)
+            results = [result(r.address, verdict) for r in waiting]
         for new in results:
             before = told.get(new.address)
             # A server's own word on the mail is worth more than that another could not be reached.

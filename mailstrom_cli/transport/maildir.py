@@ -60,7 +60,7 @@ class MaildirTransport:
                 file.flush()
                 os.fsync(file.fileno())
             os.rename(draft, f"{path}/new/{name}")
-        except OSError:
+        except BaseException:
             if os.path.exists(draft):
                 os.unlink(draft)
             raise

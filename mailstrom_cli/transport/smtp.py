@@ -19,7 +19,7 @@ from mailstrom_cli.policy import classify, mx, tls
 from mailstrom_cli.policy.mx import Target
 from mailstrom_cli.smtp import stages
 from mailstrom_cli.smtp.dialog import Failure, Opening, SessionFailed, open_session, transaction
-from mailstrom_cli.transport.base import result
+from mailstrom_cli.transport.base import result, surprise
 from mailstrom_cli.values import replace, value
 
 TYPE_CHECKING = False
@@ -72,6 +72,10 @@ class Outcome:
         ended = {r.address for r, v in zip(recipients, verdicts, strict=True) if not (v.next_host or v.again)}
         self.undecided = tuple(r for r in self.undecided if r.address not in ended)
 
+    def tell_rest(self, verdict: Verdict, host: str) -> None:
+        """All who are still undecided."""
+        self.tell(self.undecided, [verdict] * len(self.undecided), host, None)
+
     def results(self, transcript: str | None) -> list[Result]:
         told = [self._told[r.address][1] for r in self.job.recipients]
         if transcript and any(r.status != DELIVERED for r in told):
@@ -109,8 +113,9 @@ class SmtpTransport:
             except SessionFailed as failed:
                 verdict = classify.failure(failed.failure, circumstances)
                 transcript.append(f"{target}: {failed.failure.text}")
-                undecided = outcome.undecided
-                outcome.tell(undecided, [verdict] * len(undecided), str(target), None)
+                outcome.tell_rest(verdict, str(target))
+            except Exception as error:
+                outcome.tell_rest(surprise(job, error), str(target))
             else:
                 sessions += 1
                 transcript += await self._hand_over(session, way, circumstances, outcome)
@@ -213,7 +218,7 @@ class SmtpTransport:
                     waiting = waiting[most:]
                     continue
                 answers = await self._transact(session, way, job, batch)
-                if session.used and _stale(answers):
+                if session.used and all(map(_stale, answers)):
                     session.conversation.stream.close()
                     session = await self._session(way, circumstances, fresh=True)
                     answers = await self._transact(session, way, job, batch)
@@ -230,6 +235,8 @@ class SmtpTransport:
         except SessionFailed as failed:
             verdict = classify.failure(failed.failure, circumstances)
             outcome.tell(waiting, [verdict] * len(waiting), host, session.tls)
+        except Exception as error:  # those whose answers are known keep them
+            outcome.tell_rest(surprise(job, error), host)
         finally:
             self._pool.give(session)
         return transcript
@@ -240,12 +247,19 @@ class SmtpTransport:
         conversation = session.conversation
         if session.used:
             conversation.transcript = []
-        with job.open_message() as message:
-            return await conversation.drive(
-                transaction(session.offered, job.envelope, batch, lmtp=way.lmtp), message
-            )
+        dialogue = transaction(session.offered, job.envelope, batch, lmtp=way.lmtp)
+        try:
+            with job.open_message() as message:
+                return await conversation.drive(dialogue, message)
+        except OSError as error:
+            text = f"the message cannot be read: {error.strerror}"
+            raise SessionFailed(Failure("local", stages.BLOCK, text)) from None
 
 
-def _stale(answers: Sequence[Answer]) -> bool:
-    """The server had closed a kept connection before it saw anything of this message."""
-    return all(a.failure is not None and a.failure.kind == "lost" and a.stage == stages.MAIL for a in answers)
+def _stale(answer: Answer) -> bool:
+    """The server had closed a kept connection before it saw anything of this message, or does so now."""
+    if answer.stage != stages.MAIL:
+        return False
+    if answer.reply is not None:
+        return answer.reply.code == 421
+    return answer.failure is not None and answer.failure.kind == "lost"

@@ -1,0 +1,108 @@
+"""One transport, driven step by step from a test: its event loop runs only while something is sent."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+from mailstrom_cli.config.schema import DEFAULTS, Settings, build
+from mailstrom_cli.config.via import parse_via
+from mailstrom_cli.mail.envelope import Envelope, Recipient
+from mailstrom_cli.policy.classify import Circumstances
+from mailstrom_cli.policy.mx import Lookup, MxRecord
+from mailstrom_cli.policy.routing import NextHop
+from mailstrom_cli.transport.base import Job, deliver
+from mailstrom_cli.transport.maildir import MaildirTransport
+from mailstrom_cli.transport.smtp import SmtpTransport
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import BinaryIO
+
+    from mailstrom_cli.mail.status import Result
+    from mailstrom_cli.net.resolver import Resolver
+    from mailstrom_cli.transport.base import Transport
+
+MESSAGE = b"From: ann@example.org\r\nMessage-ID: <1@example.org>\r\n\r\nHello\r\n.dot\r\n..\r\n.\r\nend\r\n"
+RELAY = "mx.example.test"
+
+
+class Names:
+    """A resolver of plain dicts. mx: domain -> [(preference, host)].  hosts: name -> addresses."""
+
+    def __init__(
+        self,
+        mx: Mapping[str, Sequence[tuple[int, str]]] | None = None,
+        hosts: Mapping[str, Sequence[str]] | None = None,
+    ) -> None:
+        self.domains = {d: [MxRecord(*r) for r in records] for d, records in (mx or {}).items()}
+        self.hosts = {RELAY: ["127.0.0.1"], **(hosts or {})}
+
+    async def mx(self, domain: str) -> tuple[Lookup, list[MxRecord]]:
+        records = self.domains.get(domain, [])
+        return Lookup("found" if records else "nxdomain", f"no {domain}"), records
+
+    async def addresses(self, host: str) -> tuple[Lookup, list[str]]:
+        found = list(self.hosts.get(host, []))
+        return Lookup("found" if found else "nxdomain", f"no {host}"), found
+
+    async def relay_addresses(self, host: str) -> tuple[Lookup, list[str]]:
+        return Lookup("found"), list(self.hosts.get(host, [host]))
+
+
+def settings(**changed: Any) -> Settings:
+    """Settings with these changed: `tls_level` is tls.level, `smtp_timeout_dot` smtp.timeout.dot."""
+    groups = ("smtp_timeout_", "smtp_", "tls_", "limits_", "dns_")
+    keys = {}
+    for name, held in changed.items():
+        group = next((g for g in groups if name.startswith(g)), "")
+        keys[group.replace("_", ".") + name.removeprefix(group)] = held
+    return build({"helo_name": "client.example.org", **keys})
+
+
+class Sender:
+    """`send` gives the results for some recipients of one message."""
+
+    def __init__(self, with_settings: Settings = DEFAULTS, resolver: Resolver | Names | None = None) -> None:
+        self.runner = asyncio.Runner()
+        self.smtp = SmtpTransport(with_settings, resolver or Names(), Random(1))  # type: ignore[arg-type]
+        self.transports: dict[str, Transport] = {"maildir": MaildirTransport("here.example.org")}
+
+    def send(
+        self,
+        via: str,
+        *recipients: str,
+        message: bytes = MESSAGE,
+        opener: Callable[[], BinaryIO] | None = None,
+        attempts: int = 0,
+        domain: str = "example.test",
+        **envelope: Any,
+    ) -> list[Result]:
+        """via: one URL, or several parted by commas, tried in order."""
+        to = tuple(Recipient(r) for r in recipients or ("good@example.test",))
+        described: dict[str, Any] = {"reverse_path": "ann@example.org", "message_id": "<1@example.org>",
+                                     "size": len(message), **envelope}  # fmt: skip
+        job = Job(
+            "0123456789abcdef",
+            Envelope(recipients=to, **described),
+            to,
+            domain,
+            opener or (lambda: io.BytesIO(message)),
+            Circumstances(attempts=attempts),
+        )
+        hop = NextHop(tuple(parse_via(v) for v in via.split(",")), domain)
+        return self.run(deliver(lambda scheme: self.transports.get(scheme, self.smtp), job, hop))
+
+    def run(self, coroutine: Any) -> Any:
+        return self.runner.run(coroutine)
+
+    def close(self) -> None:
+        """End all sessions and the loop; what is left open then is told as a ResourceWarning."""
+        self.run(self.smtp.close())
+        self.runner.close()
+
+
+def statuses(results: Sequence[Result]) -> list[tuple[str, int | None, str | None]]:
+    return [(r.status, r.code, r.enhanced) for r in results]
