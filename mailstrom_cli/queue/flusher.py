@@ -153,6 +153,7 @@ class _Stopping:
             self._scheduler.cancel()
             return
         self.asked = True
+        log.info("stopping")
         notify("STOPPING=1")
         self._scheduler.stop()
         asyncio.get_running_loop().call_later(STOP_SECONDS, self._scheduler.cancel)
