@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import subprocess
@@ -52,6 +53,45 @@ def test_a_new_spool_is_complete_and_says_its_format(root: Path, spool: Spool) -
     assert {p.name for p in root.iterdir()} == {*DIRECTORIES, "format", "trigger"}
     assert (root / "format").read_text() == "mailstrom spool 1\n"
     assert stat.S_ISFIFO((root / "trigger").stat().st_mode)
+
+
+def test_a_new_spool_is_synced_with_the_parents_it_created(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, synced = os.fsync, set[str]()
+
+    def fsync(fd: int) -> None:
+        synced.add(os.readlink(f"/proc/self/fd/{fd}"))
+        real(fd)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    root = tmp_path / "a" / "b" / "spool"
+    open_store(str(root))
+    expected = [
+        tmp_path,
+        tmp_path / "a",
+        tmp_path / "a" / "b",
+        root,
+        root / "format",
+        *map(root.joinpath, DIRECTORIES),
+    ]
+    assert synced == {str(path) for path in expected}
+
+
+@pytest.mark.parametrize("error", [errno.EINVAL, errno.ENOTSUP])
+def test_a_file_system_that_syncs_no_directories_is_tolerated(
+    root: Path, monkeypatch: pytest.MonkeyPatch, error: int
+) -> None:
+    real = os.fsync
+
+    def fsync(fd: int) -> None:
+        if stat.S_ISDIR(os.fstat(fd).st_mode):
+            raise OSError(error, os.strerror(error))
+        real(fd)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    spool = open_store(str(root))
+    assert spool.read(put(spool)).state == "queued"
 
 
 @pytest.mark.parametrize("missing", [*DIRECTORIES, "trigger", "format"])

@@ -4,6 +4,7 @@ move."""
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
 import socket
@@ -19,6 +20,7 @@ from mailstrom_cli.errors import NO_INPUT, NoSuchMessage
 from mailstrom_cli.mail.status import STATES
 from mailstrom_cli.store.base import DamagedMessage, HostState
 from mailstrom_cli.store.spool import Spool, open_store
+from mailstrom_cli.store.trigger import pieces
 
 from .contract import due, octets, put, record
 from .samples import BODY, NOW, event, results
@@ -223,13 +225,13 @@ def test_an_event_that_cannot_be_written_is_not_kept(
         return write(fd, data[:20])
 
     with spool.lease(id) as lease:
-        before = lease.entry
+        before, accepted = lease.entry, (root / "queued" / id / "message.jsonl").read_bytes()
         with monkeypatch.context() as patch, pytest.raises(OSError) as told:
             patch.setattr(os, "write", full)
             lease.record(results(NOW, b="delivered"))
         assert told.value.errno == errno.ENOSPC
         assert lease.entry == before == spool.read(id)
-        assert (root / "queued" / id / "message.jsonl").read_bytes().count(b"\n") == 1
+        assert (root / "queued" / id / "message.jsonl").read_bytes() == accepted
         assert lease.record(results(NOW, b="delivered")).state == "delivered"
     assert spool.read(id).state == "delivered"
 
@@ -413,15 +415,43 @@ def test_a_message_moved_while_it_is_leased_by_another_is_leased_where_it_went(
     monkeypatch.setattr(os, "open", moving)
     with spool.lease(id) as lease:
         assert lease.entry.state == "delivered"
+        lease.record(event("retried", NOW + 1, recipients=[]))
+        lease.record(event("held", NOW + 1))
+        assert where(root, id) == ["delivered"]
+    spool.purge(id)
+    assert where(root, id) == []
     other.close()
+
+
+def test_a_message_purged_while_it_is_leased_is_gone(
+    spool: Spool, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    id = put(spool)
+    record(spool, id, results(NOW, b="failed"))
+    entry, real = root / "failed" / id, fcntl.flock
+
+    def flock(fd: int, operation: int) -> None:
+        monkeypatch.setattr(fcntl, "flock", real)
+        entry.rename(root / "tmp" / id)  # as a purge, just before this lease gets the lock
+        real(fd, operation)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with pytest.raises(NoSuchMessage):
+        spool.lease(id)
+
+
+def test_lines_for_the_trigger_go_in_whole() -> None:
+    lines = [f"{n:016}" for n in range(1000)]
+    made = pieces(lines)
+    assert b"".join(made).decode().split() == lines
+    assert {piece[-1:] for piece in made} == {b"\n"}
+    assert 400 < max(map(len, made)) <= 512
 
 
 # --- sweeping tmp/, small files ---
 
 
 def test_what_a_writer_left_an_hour_ago_is_swept_unless_it_is_still_at_it(spool: Spool, root: Path) -> None:
-    import fcntl
-
     names = ("dead", "halfway", "busy")
     for name in names:
         (root / "tmp" / name).mkdir()
@@ -438,8 +468,6 @@ def test_what_a_writer_left_an_hour_ago_is_swept_unless_it_is_still_at_it(spool:
 
 
 def test_keys_without_a_message_are_swept_unless_in_use(spool: Spool, root: Path) -> None:
-    import fcntl
-
     id = put(spool, key="a", digest="d")
     record(spool, id, results(NOW, b="failed"))
     put(spool, key="b", digest="d")
