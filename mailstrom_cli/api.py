@@ -60,6 +60,7 @@ class Mailstrom:
         self.settings = settings
         self._reload = reload or (lambda: settings)
         self._store: Store | None = None
+        self._host: str | None = None
 
     @classmethod
     def open(cls, config: str | None = None, spool: str | None = None, via: Sequence[str] = ()) -> Mailstrom:
@@ -108,14 +109,12 @@ class Mailstrom:
         Raises MailstromError when none could be stored whatever it is (no spool, disk full).
         """
         now = time.time()
-        context = self._context(now)
         outcomes: list[Submitted | MailstromError | Prepared] = []
         for message, request in messages:
             try:
-                outcomes.append(prepare(message, request, context))
+                outcomes.append(prepare(message, request, self._context(now)))
             except MailstromError as error:
                 outcomes.append(error)
-            context = self._context(now)
         prepared = [p for p in outcomes if isinstance(p, Prepared)]
         stored = iter(self._intake(prepared, now))
         return [next(stored) if isinstance(o, Prepared) else o for o in outcomes]
@@ -145,14 +144,19 @@ class Mailstrom:
             for id, p in zip(ids, prepared, strict=True)
         ]
 
+    def _host_name(self) -> str:
+        if self._host is None:
+            from mailstrom_cli.config.places import host_name
+
+            self._host = self.settings.helo_name or host_name()
+        return self._host
+
     def _context(self, now: float) -> Context:
         limits = self.settings.limits
-        from mailstrom_cli.config.places import host_name
-
         return Context(
             now=now,
             token=os.urandom(10).hex(),
-            host=self.settings.helo_name or host_name(),
+            host=self._host_name(),
             origin=self.settings.origin,
             timezone=time.localtime(now).tm_gmtoff,
             message_size=limits.message_size,

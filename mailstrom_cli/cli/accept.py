@@ -130,12 +130,15 @@ def _time(text: str, now: float) -> float:
 
 
 def _duration(text: str, start: float) -> float:
-    from mailstrom_cli.config.kinds import parse_duration
+    from mailstrom_cli.config.kinds import CENTURY, parse_duration
 
     try:
-        return start + parse_duration(text)
+        seconds = parse_duration(text)
     except ValueError:
-        raise ValueError(f"{text!r} is not a duration; write 90s, 5m, 2h or 5d") from None
+        seconds = 0
+    if not 0 < seconds <= CENTURY:
+        raise ValueError(f"{text!r} is not a duration longer than 0; write 90s, 5m, 2h or 5d")
+    return start + seconds
 
 
 def _notify(text: str) -> tuple[str, ...]:

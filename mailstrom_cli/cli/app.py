@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -70,6 +71,8 @@ def cli(ctx: click.Context, /, **options: Any) -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Run a command line; its exit code. Raises MailstromError for what is wrong with the line, too."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal that is not UTF-8 is no error
     try:
         # Not `cli.main`: it exits by itself when a pipe breaks.
         with cli.make_context("mailstrom", list(arguments)) as context:

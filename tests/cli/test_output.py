@@ -215,3 +215,10 @@ def on_pty(*arguments: str) -> bytes:
     os.close(ours)
     assert child.wait(timeout=60) == 0
     return shown
+
+
+def test_a_terminal_that_is_not_utf8_is_no_error(process: Run) -> None:
+    id = process("submit", "-t", "grüße@example.net", input=MESSAGE).out.strip()
+    done = process("status", id, PYTHONIOENCODING="ascii", PYTHONUTF8="0")
+    assert (done.code, done.err) == (0, "")
+    assert r"gr\xfc\xdfe@example.net" in done.out

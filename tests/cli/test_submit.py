@@ -139,6 +139,8 @@ def test_control_characters_in_options_are_refused(here: Run, option: str, text:
     [
         (["--at", "soon"], "--at: 'soon' is not a time"),
         (["--expires", "soon"], "--expires: 'soon' is not a duration"),
+        (["--expires", "0s"], "--expires: '0s' is not a duration longer than 0"),
+        (["--expires", "99999999999999d"], "is not a duration"),
         (["--notify", "never,delay"], "neither `never` nor a list"),
         (["--ret", "all"], "'all' is not one of"),
         (["--key", ""], "--key is empty"),
