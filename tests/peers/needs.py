@@ -33,3 +33,9 @@ def need_root() -> None:
     """For servers that start as root and then drop it."""
     if os.geteuid() != 0:
         lacking("only root can start this server")
+
+
+def need_files(folder: str) -> None:
+    """For data that some installations of Python leave out."""
+    if not os.path.isdir(folder):
+        lacking(f"there is no {folder} (Debian package libpython3-testsuite)")

@@ -122,9 +122,7 @@ def test_hangup_reads_the_configuration_again_and_a_bad_one_changes_nothing(mail
 
 def test_flush_beside_run_wakes_it_and_waits_for_its_pass(mailstrom, scripted) -> None:
     server = scripted(Script(recipients={"bob": ["450 4.2.0 not now"]}))
-    mailstrom.configure(
-        f'via = "smtp://127.0.0.1:{server.port}"', '[retry]\nbase_delay = "1h"\njitter = 0'
-    )
+    mailstrom.configure(f'via = "smtp://127.0.0.1:{server.port}"', '[retry]\nbase_delay = "1h"\njitter = 0')
     mailstrom.start()
     id = mailstrom.submit(*SUBMIT)
     mailstrom.wait_until(lambda: mailstrom.status(id)["status"] == "deferred", 20, "the first attempt")
@@ -145,9 +143,7 @@ def test_many_flushes_beside_run_deliver_each_message_once(mailstrom, scripted) 
 
     ids = mailstrom("submit", "--mbox", str(box)).stdout.split()
     assert len(ids) == 300
-    flushes = [
-        subprocess.Popen([*mailstrom.command, "flush"], stderr=subprocess.PIPE) for _ in range(4)
-    ]
+    flushes = [subprocess.Popen([*mailstrom.command, "flush"], stderr=subprocess.PIPE) for _ in range(4)]
     mailstrom.start()
     for flush in flushes:
         _, errors = flush.communicate(timeout=60)
@@ -159,9 +155,7 @@ def test_many_flushes_beside_run_deliver_each_message_once(mailstrom, scripted) 
 
 def test_hold_release_cancel_and_retry_beside_run(mailstrom, scripted) -> None:
     server = scripted(Script(recipients={"bob": ["450 4.2.0 not now"]}))
-    mailstrom.configure(
-        f'via = "smtp://127.0.0.1:{server.port}"', '[retry]\nbase_delay = "1h"\njitter = 0'
-    )
+    mailstrom.configure(f'via = "smtp://127.0.0.1:{server.port}"', '[retry]\nbase_delay = "1h"\njitter = 0')
     mailstrom.start()
     id = mailstrom.submit(*SUBMIT)
     mailstrom.wait_until(lambda: mailstrom.status(id)["status"] == "deferred", 20, "the first attempt")
