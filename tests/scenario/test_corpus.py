@@ -25,11 +25,10 @@ def test_each_file_arrives_as_promised_or_is_refused_in_words_for_people(mailstr
         assert re.match(r"(error: .*: (line \d+: |field `|the message )|hint: )", line), line
 
     mailstrom("flush")
-    arrived = {t.message_id: t.body for t in server.transactions if t.accepted}
-    assert len(arrived) == len(accepted)
+    bodies = [t.body for t in server.transactions if t.accepted]
+    assert len(bodies) == len(accepted)
     for name, told in zip(accepted, stored, strict=True):
         assert mailstrom.status(told["id"])["status"] == "delivered", name
-        body = arrived[told["message_id"]]
-        date = re.search(rb"(?im)^Date: (.*)\r$", body)
-        assert date is not None
-        assert body == promised(read(name), date[1], told["message_id"].encode()), name
+        stamps = {d[1] for body in bodies if (d := re.search(rb"(?im)^Date: (.*)\r$", body))}
+        identifier = told["message_id"].encode()
+        assert any(promised(read(name), stamp, identifier) in bodies for stamp in stamps), name
