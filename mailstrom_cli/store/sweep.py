@@ -11,7 +11,7 @@ from mailstrom_cli.errors import NoSuchMessage
 from mailstrom_cli.mail.status import DELIVERED, FAILED, UNFINISHED
 from mailstrom_cli.store import files, keys, layout, notes
 from mailstrom_cli.store.base import DamagedMessage
-from mailstrom_cli.store.schedule import DISTANT, HELD
+from mailstrom_cli.store.schedule import DISTANT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -77,8 +77,8 @@ def sweep_messages(
 ) -> int:
     """Remove the messages that became final before these times: how many.
 
-    Leasing them, and those whose index may be wrong (final since the last sweep, held, far from due), puts
-    their indexes right.
+    Leasing them, and those whose index may be wrong (final since the last sweep, due, held, far from due),
+    puts their indexes right, and sets aside what is damaged.
     """
     removed = 0
     for state, before in ((DELIVERED, delivered_before), (FAILED, failed_before)):
@@ -87,7 +87,7 @@ def sweep_messages(
                 removed += _look(spool, id, before)
     for state in UNFINISHED:
         for id, held in list(spool.scan(state)):
-            if held.st_mtime_ns == HELD or held.st_mtime > now + DISTANT:
+            if not now < held.st_mtime <= now + DISTANT:  # due, on hold (HELD is long past), or far off
                 _look(spool, id, 0.0)
     return removed
 
