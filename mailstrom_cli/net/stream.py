@@ -86,6 +86,7 @@ class Stream(asyncio.Protocol):
 
     async def drained(self, stage: str, seconds: float) -> bool:
         """Wait until there is room to write more; False when the connection is gone."""
+        await asyncio.sleep(0)  # a write that failed is told by the loop, and others want their turn too
         if self._writable is not None and self._lost is None:
             await self._bounded(self._writable, stage, seconds)
         return self._lost is None

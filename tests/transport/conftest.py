@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ssl
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,6 +12,12 @@ from .sending import Names, Sender, settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+
+@pytest.fixture(autouse=True)
+def _no_authorities_of_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To load them takes longer than most of these tests, and no server here has a certificate of theirs."""
+    monkeypatch.setattr(ssl.SSLContext, "load_default_certs", lambda context: None)
 
 
 @pytest.fixture
