@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 from mailstrom_cli.mail.envelope import Envelope, Recipient
+from mailstrom_cli.mail.status import STATES
 from mailstrom_cli.store.base import Submission
 
 NOW = 1_764_000_000.0
@@ -40,3 +44,27 @@ def _result(name: str, status: str | float) -> dict[str, Any]:
 
 def event(kind: str, time: float, **more: Any) -> dict[str, Any]:
     return {"event": kind, "time": time, **more}
+
+
+def visible(root: Path) -> list[str]:
+    """Every message in a spool, whatever its state."""
+    return [p.name for name in (*STATES, "corrupt") for p in (root / name).iterdir()]
+
+
+def where(root: Path, id: str) -> list[str]:
+    """The directories of a spool in which there is anything under this id."""
+    return [name for name in (*STATES, "tmp", "corrupt") if (root / name / id).exists()]
+
+
+PRELUDE = "import sys\nfrom mailstrom_cli.store.spool import open_store\n"
+
+
+def in_another_process(root: Path, code: str, *arguments: str) -> subprocess.Popen[str]:
+    """A Python process that runs `code`, the spool's path in sys.argv[1]."""
+    return subprocess.Popen(
+        [sys.executable, "-c", PRELUDE + code, str(root), *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parents[2],
+    )
