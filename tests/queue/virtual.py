@@ -1,11 +1,13 @@
-"""An event loop whose clock jumps to the next timer instead of sleeping: schedules of days in milliseconds."""
+"""An event loop whose clock jumps to its next timer instead of sleeping: days in milliseconds."""
 
 from __future__ import annotations
 
 import asyncio
 import selectors
-from collections.abc import Coroutine
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
 
 T = TypeVar("T")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
 
 from mailstrom_cli.config.schema import Limits, Retry, Settings
 from mailstrom_cli.config.via import Via, parse_via
@@ -16,7 +17,8 @@ from mailstrom_cli.store.memory import open_store
 from mailstrom_cli.transport.base import Job
 from mailstrom_cli.values import replace
 
-from .virtual import VirtualLoop
+if TYPE_CHECKING:
+    from .virtual import VirtualLoop
 
 Behaviour = Callable[[Job, str], Awaitable[str] | str]
 """(job, address) -> a reply, "unreachable", or an awaitable of one."""
