@@ -57,7 +57,7 @@ class Conversation:
             try:
                 reply = await self._perform(effect, message, tls)
             except SessionFailed as error:
-                failed = error
+                failed = SessionFailed(replace(error.failure, text=self._hidden(error.failure.text)))
             sound = sound and failed is None and not _last(effect, reply)
 
     async def _perform(
@@ -65,7 +65,9 @@ class Conversation:
     ) -> Reply | None:
         if isinstance(effect, Read):
             seconds: float = getattr(self.timeout, effect.stage)
-            reply = self._hidden(await self.stream.read_reply(effect.stage, seconds))
+            reply = await self.stream.read_reply(effect.stage, seconds)
+            if self._secrets:
+                reply = replace(reply, lines=tuple(map(self._hidden, reply.lines)))
             self._note(f"S: {reply.code} " + " ".join(filter(None, (reply.enhanced, reply.text))))
             return reply
         if isinstance(effect, Write):
@@ -96,13 +98,11 @@ class Conversation:
                 raise SessionFailed(Failure("lost", stages.BLOCK, text))
         return None
 
-    def _hidden(self, reply: Reply) -> Reply:
-        """A reply without the secrets that it repeats."""
-        lines = reply.lines
+    def _hidden(self, text: str) -> str:
+        """What a server says, without the secrets that it repeats."""
         for secret in self._secrets:
-            if any(secret in line for line in lines):
-                lines = tuple(line.replace(secret, "(hidden)") for line in lines)
-        return reply if lines is reply.lines else replace(reply, lines=lines)
+            text = text.replace(secret, "(hidden)")
+        return text
 
     def _note(self, line: str) -> None:
         if len(self.transcript) < TRANSCRIPT_LINES:

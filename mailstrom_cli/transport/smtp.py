@@ -182,12 +182,13 @@ class SmtpTransport:
         opening = Opening(self._settings.helo_name, "on" if way.implicit else level, way.lmtp, login)
         try:
             offered = await conversation.drive(open_session(opening), tls=(context, name))
+            protection = describe(stream.tls_version, level)
         except BaseException:
             stream.close()
             if way.auth is not None:
                 self._logins.pop(way.auth, None)
             raise
-        return Session(replace(way, level=level), conversation, offered, describe(stream.tls_version, level))
+        return Session(replace(way, level=level), conversation, offered, protection)
 
     async def _login(self, auth: Auth) -> Credentials:
         """Asked for once, and again after a session that did not come about. Raises SessionFailed."""

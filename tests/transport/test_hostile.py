@@ -1,4 +1,4 @@
-"""Servers that drop, reset, stall, drip, flood, babble and hang up, at every stage: a result, never an exception."""
+"""Servers that drop, reset, stall, drip, flood, babble and hang up, at every stage: never an exception."""
 
 from __future__ import annotations
 
