@@ -1,0 +1,208 @@
+"""What the DNS says, asked of a real server (unbound), and of servers that say nothing or are not there."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from mailstrom_cli.net.resolver import Resolver
+from mailstrom_cli.policy.mx import Lookup, MxRecord, in_order
+
+from ..peers.dns import Dns
+from ..peers.needs import need
+from ..peers.process import free_port
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ZONES = {
+    "example.test": "@ MX 20 second\n@ MX 10 first\n@ MX 10 equal\n"
+    "first A 127.0.0.2\nfirst AAAA ::1\nsecond A 127.0.0.3\nsecond A 127.0.0.4\nequal A 127.0.0.5\n"
+    "six AAAA ::1\ntext TXT hello\nalias CNAME first\nwww CNAME implicit.test.\n"
+    "far CNAME gone\nround CNAME about\nabout CNAME round\nsplit A 127.0.0.2\n"
+    "mail MX 10 soft.lame.test.\nmixed MX 10 gone\nmixed MX 20 first",
+    "implicit.test": "@ A 127.0.0.6",
+    "empty.test": "@ TXT nothing",
+    "null.test": "@ MX 0 .\n@ A 127.0.0.2",
+    "nullish.test": "@ MX 0 .\n@ MX 10 first.example.test.",
+    "xn--bcher-kva.test": "@ MX 10 first.example.test.",
+    "xn--mnchen-3ya.test": "@ A 127.0.0.7",
+}
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Dns]:
+    need("unbound")
+    with Dns(ZONES, servfail=["lame.test"], refuse=["closed.test"], silent=["silent.test"]) as running:
+        yield running
+
+
+pytestmark = pytest.mark.peer
+
+
+def ask(
+    server: str, question: str, name: str, ip: str = "both", lifetime: float = 5.0
+) -> tuple[Lookup, list[Any]]:
+    async def once() -> tuple[Lookup, list[Any]]:
+        resolver = Resolver((server,), ip)
+        resolver._resolver().lifetime = lifetime
+        answer: tuple[Lookup, list[Any]] = await getattr(resolver, question)(name)
+        return answer
+
+    return asyncio.run(once())
+
+
+def test_mx_records_with_their_preferences(server) -> None:
+    told, records = ask(server.resolver, "mx", "example.test")
+    assert told.kind == "found"
+    assert sorted((r.preference, r.host) for r in records) == [
+        (10, "equal.example.test"),
+        (10, "first.example.test"),
+        (20, "second.example.test"),
+    ]
+    orders = {tuple(in_order(records, Random(seed))) for seed in range(20)}
+    assert {order[-1] for order in orders} == {"second.example.test"}
+    assert {order[0] for order in orders} == {"equal.example.test", "first.example.test"}
+
+
+@pytest.mark.parametrize("name", ["EXAMPLE.Test", "example.test."])
+def test_a_name_in_another_spelling(server, name: str) -> None:
+    assert len(ask(server.resolver, "mx", name)[1]) == 3
+
+
+@pytest.mark.parametrize(("name", "host"), [("implicit.test", "implicit.test"), ("six.example.test",) * 2])
+def test_a_domain_without_mx_is_its_own_host(server, name: str, host: str) -> None:
+    assert ask(server.resolver, "mx", name) == (Lookup("found"), [MxRecord(0, host)])
+
+
+def test_a_cname_is_followed(server) -> None:
+    assert ask(server.resolver, "mx", "www.example.test") == (
+        Lookup("found"),
+        [MxRecord(0, "www.example.test")],
+    )
+    told, addresses = ask(server.resolver, "addresses", "alias.example.test")
+    assert (told.kind, sorted(addresses)) == ("found", ["127.0.0.2", "::1"])
+
+
+def test_null_mx(server) -> None:
+    told, records = ask(server.resolver, "mx", "null.test")
+    assert (told.kind, records) == ("nullmx", [])
+    assert told.text == "the domain null.test says that it takes no mail (null MX)"
+
+
+def test_a_root_beside_a_real_host_is_no_null_mx(server) -> None:
+    told, records = ask(server.resolver, "mx", "nullish.test")
+    assert told.kind == "found"
+    assert in_order(records, Random(1)) == ["first.example.test"]
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "text"),
+    [
+        ("gone.example.test", "nxdomain", "the domain gone.example.test does not exist"),
+        ("far.example.test", "nxdomain", "the domain far.example.test does not exist"),
+        ("empty.test", "nodata", "the domain empty.test has neither MX nor address records"),
+        ("text.example.test", "nodata", "the domain text.example.test has neither MX nor address records"),
+    ],
+)
+def test_no_such_domain_and_no_such_data(server, name: str, kind: str, text: str) -> None:
+    assert ask(server.resolver, "mx", name) == (Lookup(kind, text), [])
+
+
+@pytest.mark.parametrize("name", ["lame.test", "closed.test", "round.example.test"])
+@pytest.mark.parametrize("question", ["mx", "addresses"])
+def test_servfail_refused_and_a_cname_loop_are_failures_and_name_what_was_asked(
+    server, name: str, question: str
+) -> None:
+    told, found = ask(server.resolver, question, name, lifetime=2.0)
+    assert (told.kind, found) == ("failed", [])
+    assert name in told.text
+
+
+@pytest.mark.parametrize("question", ["mx", "addresses"])
+def test_a_question_that_is_not_answered_times_out(server, question: str) -> None:
+    told, found = ask(server.resolver, question, "silent.test", lifetime=0.1)
+    assert (told.kind, found) == ("failed", [])
+
+
+def test_a_server_that_never_answers_and_one_that_is_not_there() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as deaf:
+        deaf.bind(("127.0.0.1", 0))
+        told, _ = ask(f"127.0.0.1:{deaf.getsockname()[1]}", "mx", "example.test", lifetime=0.1)
+    assert told.kind == "failed"
+    assert told.text.startswith("looking up MX of example.test failed: ")
+    told, _ = ask(f"127.0.0.1:{free_port()}", "mx", "example.test", lifetime=0.1)
+    assert told.kind == "failed"
+
+
+def test_addresses_of_both_families_and_of_one(server) -> None:
+    name = "first.example.test"
+    assert sorted(ask(server.resolver, "addresses", name)[1]) == ["127.0.0.2", "::1"]
+    assert ask(server.resolver, "addresses", name, "ipv4")[1] == ["127.0.0.2"]
+    assert ask(server.resolver, "addresses", name, "ipv6")[1] == ["::1"]
+    assert ask(server.resolver, "addresses", "second.example.test", "ipv6") == (
+        Lookup("nodata", "the host second.example.test has no AAAA record"),
+        [],
+    )
+
+
+@pytest.mark.parametrize("name", ["bücher.test", "BÜCHER.test", "xn--bcher-kva.test"])
+def test_an_internationalised_domain(server, name: str) -> None:
+    told, records = ask(server.resolver, "mx", name)
+    assert (told.kind, records) == ("found", [MxRecord(10, "first.example.test")])
+
+
+def test_an_internationalised_domain_without_mx(server) -> None:
+    told, (record,) = ask(server.resolver, "mx", "münchen.test")
+    assert told.kind == "found"
+    assert ask(server.resolver, "addresses", record.host)[1] == ["127.0.0.7"]
+
+
+@pytest.mark.parametrize("name", ["a" * 64 + ".test", "a..test", ".", "", "x" * 300])
+def test_a_name_that_cannot_be_asked_for_is_a_value_too(server, name: str) -> None:
+    told, found = ask(server.resolver, "mx", name, lifetime=1.0)
+    assert told.kind in ("failed", "nodata", "nxdomain")
+    assert found == []
+
+
+def test_relays_by_name_and_by_address(server) -> None:
+    assert ask(server.resolver, "relay_addresses", "second.example.test")[0].kind == "found"
+    assert ask(server.resolver, "relay_addresses", "gone.example.test")[0].kind == "nxdomain"
+    assert ask(server.resolver, "relay_addresses", "192.0.2.7") == (Lookup("found"), ["192.0.2.7"])
+    assert ask(server.resolver, "relay_addresses", "2001:DB8::7")[1] == ["2001:db8::7"]
+    assert "127.0.0.1" in ask(server.resolver, "relay_addresses", "localhost")[1]
+
+
+def test_relays_by_the_names_of_this_system() -> None:
+    assert "127.0.0.1" in ask("system", "relay_addresses", "localhost")[1]
+    assert set(ask("system", "relay_addresses", "localhost", "ipv4")[1]) == {"127.0.0.1"}
+
+
+@pytest.mark.parametrize(("code", "kind"), [(socket.EAI_NONAME, "nxdomain"), (socket.EAI_AGAIN, "failed")])
+def test_a_name_that_this_system_does_not_know(monkeypatch, code: int, kind: str) -> None:
+    def unknown(*_: object, **__: object) -> None:
+        raise socket.gaierror(code, "why not")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    told, found = ask("system", "relay_addresses", "relay.example.org")
+    assert (told, found) == (Lookup(kind, "the host relay.example.org has no address: why not"), [])
+
+
+def test_what_is_asked_twice_at_once_is_looked_up_once(server) -> None:
+    asked: list[str] = []
+
+    class Counting(Resolver):
+        async def _ask(self, name: str, kind: str) -> tuple[Lookup, list[Any]]:
+            asked.append(kind)
+            return await super()._ask(name, kind)
+
+    async def many() -> list[tuple[Lookup, list[MxRecord]]]:
+        resolver = Counting((server.resolver,), "both")
+        return await asyncio.gather(*(resolver.mx("example.test") for _ in range(10)))
+
+    assert {len(records) for _, records in asyncio.run(many())} == {3}
+    assert asked == ["MX"]
