@@ -184,14 +184,9 @@ class Mailstrom:
 
     def recent(self) -> list[Entry]:
         """All that are unfinished, and those that became final since `recent` was last asked."""
-        now = time.time()
-        store = self.store
-        since = store.mark(RECENT) or 0.0
-        ids = dict.fromkeys(store.ids(UNFINISHED))
-        ids.update(dict.fromkeys(store.finished_since(since)))
-        entries = list(self._read_each(sorted(ids)))
-        store.mark(RECENT, now)
-        return entries
+        since = self.store.mark(RECENT, time.time()) or 0.0
+        ids = {*self.store.ids(UNFINISHED), *self.store.finished_since(since)}
+        return list(self._read_each(sorted(ids)))
 
     def _read_each(self, ids: Iterable[str]) -> Iterator[Entry]:
         for id in ids:

@@ -13,6 +13,7 @@ Where a program is missing its tests are skipped with the reason; with CI in the
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -59,6 +60,16 @@ def _nothing_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
         for name in ("XDG_CONFIG_HOME", "XDG_STATE_HOME"):
             patch.setenv(name, str(tmp_path_factory.mktemp(name.lower())))
         yield
+
+
+@pytest.fixture(autouse=True)
+def _log_as_it_was() -> Iterator[None]:
+    """What a command run in this process sets up of the log ends with its test."""
+    log = logging.getLogger("mailstrom")
+    before = log.handlers[:], log.level
+    yield
+    log.handlers[:] = before[0]
+    log.setLevel(before[1])
 
 
 @pytest.fixture(scope="session")

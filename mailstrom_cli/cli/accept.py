@@ -253,6 +253,7 @@ def _tell(done: Submitted, options: Mapping[str, Any]) -> None:
         if not done.id:
             raise
         report.tell("warning", f"stored as {done.id}, but stdout: {error.strerror}")
+        report.forget_stdout()
 
 
 def outcome_code(entries: Sequence[Entry], *, quiet: bool) -> int:

@@ -50,4 +50,3 @@ def start(settings: Log, level: str | None = None) -> None:
     log = logging.getLogger("mailstrom")
     log.handlers[:] = [handler]
     log.setLevel((level or settings.level).upper())
-    log.propagate = False

@@ -44,7 +44,7 @@ def guarded(work: Callable[[], int], arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
-        _forget_stdout()
+        forget_stdout()
         return BROKEN_PIPE
     except MemoryError:
         return failed(MailstromError("out of memory", exit_code=TEMPORARY))
@@ -52,7 +52,7 @@ def guarded(work: Callable[[], int], arguments: Sequence[str]) -> int:
         if isinstance(error, OSError):
             known = of_system(error)
             if known is not None:
-                _forget_stdout()
+                forget_stdout()
                 return failed(known)
         if any(argument in ("-v", "--verbose") for argument in arguments):
             import traceback
@@ -115,7 +115,7 @@ def escaped(character: str) -> str:
     return character.encode("unicode_escape", "surrogatepass").decode("ascii")
 
 
-def _forget_stdout() -> None:
+def forget_stdout() -> None:
     """Send what is still buffered for a stdout that is gone nowhere, so that the exit is quiet."""
     try:
         null = os.open(os.devnull, os.O_WRONLY)

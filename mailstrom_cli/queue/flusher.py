@@ -13,6 +13,7 @@ from mailstrom_cli.errors import TEMPORARY, MailstromError, NoSuchMessage
 from mailstrom_cli.mail.status import UNFINISHED
 from mailstrom_cli.net.notify import notify
 from mailstrom_cli.queue.scheduler import Scheduler
+from mailstrom_cli.store.base import SWEPT
 from mailstrom_cli.transport.registry import Transports
 
 TYPE_CHECKING = False
@@ -27,9 +28,12 @@ log = logging.getLogger("mailstrom")
 
 STOP_SECONDS = 30.0
 """How long transactions in hand may go on after SIGTERM."""
+FIRST_SWEEP_SECONDS = 1.0
 SWEEP_SECONDS = 3600.0
 FLUSH = "flush"  # the line by which `flush` wakes `run`; behind it ids, ALL, or nothing for what is due
 ALL = "all"
+FULL = 32_768
+"""Octets at once from the trigger that mean it may have been full, and lines lost."""
 LINE_IDS = 20
 """Ids in one line of a trigger, within the 512 octets that POSIX lets every pipe take at once."""
 
@@ -112,7 +116,8 @@ async def _flush(
         await scheduler.run()
     finally:
         await transports.close()
-    _sweep(settings, store)
+    if time.time() - (store.mark(SWEPT) or 0.0) >= SWEEP_SECONDS:
+        _sweep(settings, store)
 
 
 def run(
@@ -190,7 +195,7 @@ class _Runner:
         trigger = self._store.listen()
         loop.add_reader(trigger, self._on_trigger, trigger)
         self._look()
-        self._sweep_and_again()
+        loop.call_later(FIRST_SWEEP_SECONDS, self._sweep_and_again)
         log.info("running (pid %d)", os.getpid())
         notify("READY=1")
         try:
@@ -211,6 +216,8 @@ class _Runner:
         except BlockingIOError:
             return
         *lines, self._told = (self._told + told).split(b"\n")
+        if len(told) > FULL:
+            self._look()
         for line in lines:
             words = line.decode("ascii", "replace").split()
             if words[:1] != [FLUSH]:
@@ -237,6 +244,7 @@ class _Runner:
 
     def _sweep_and_again(self) -> None:
         _sweep(self._settings, self._store)
+        self._look()  # a power cut can leave what it moved back
         asyncio.get_running_loop().call_later(SWEEP_SECONDS, self._sweep_and_again)
 
     def _on_hangup(self) -> None:

@@ -161,10 +161,11 @@ class Scheduler:
             entry = self._store.read(id)
         except NoSuchMessage:
             return
-        except MailstromError as error:
-            log.error("%s", error.message)
+        except MailstromError:
+            self._put_right(id)
             return
         if entry.held or entry.state not in UNFINISHED:
+            self._put_right(id)
             return
         jobs: dict[NextHop, set[str]] = {}
         for r in entry.recipients:
@@ -181,6 +182,16 @@ class Scheduler:
                 destination.forgive()
             destination.waiting.append(Waiting(id, frozenset(addresses)))
             self._offer(destination)
+
+    def _put_right(self, id: str) -> None:
+        """A lease sets aside what is damaged, and moves what is final or held to where it belongs."""
+        try:
+            with self._leases.take(id):
+                pass
+        except NoSuchMessage:
+            pass
+        except (MailstromError, OSError) as error:
+            log.error("%s", error)
 
     def _destination(self, hop: NextHop) -> Destination:
         if hop not in self._destinations:

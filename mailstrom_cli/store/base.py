@@ -40,6 +40,9 @@ class Submission:
     chunks: Iterable[bytes]
 
 
+SWEPT = "swept"  # the mark of the last sweep
+
+
 @value
 class Scheduled:
     """One unfinished message in the index: when it is next due, in seconds since the epoch."""
@@ -141,7 +144,8 @@ class Store(Protocol):
     def set_host(self, next_hop: str, state: HostState | None) -> None: ...
 
     def mark(self, name: str, when: float | None = None) -> float | None:
-        """A named time kept with the store: what it was, after which it is `when`, unless None."""
+        """A named time kept with the store (SWEPT is one): what it was, after which it is `when`, unless
+        None."""
 
     def wake(self, line: str) -> bool:
         """Tell a listening flusher, with an id or a command of one line; False when nobody was told."""

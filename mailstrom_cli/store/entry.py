@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 CANCELLED = "cancelled"
+_NO_SERVER = {"code": None, "enhanced": None, "host": None, "tls": None}
 
 
 class DamagedEntry(ValueError):
@@ -286,9 +287,7 @@ def _cancelled(entry: Entry, time: float) -> Entry:
     return _with_recipients(
         entry,
         [
-            r
-            if r.final
-            else replace(r, status=FAILED, next_attempt=None, code=None, enhanced=None, text=CANCELLED)
+            r if r.final else replace(r, status=FAILED, next_attempt=None, text=CANCELLED, **_NO_SERVER)
             for r in entry.recipients
         ],
         time,

@@ -45,7 +45,7 @@ system call; "power" is the loss of what was not synced, on top of that.
     7  the line is torn          bytes after the last newline        ignored; cut off by  the same
                                                                      the next writer
     8  recorded, not yet moved   final by its sidecar, and lies in   moved when leased    the same
-                                 queued/ or deferred/                or swept
+                                 queued/ or deferred/
     9  moved, retry not yet      final by its sidecar, and lies in   as 8: moved back     the same
        recorded                  queued/ or deferred/
        due, release not yet      on hold by its sidecar, and its     leased when due,     the same

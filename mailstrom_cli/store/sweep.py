@@ -10,8 +10,8 @@ import stat
 from mailstrom_cli.errors import NoSuchMessage
 from mailstrom_cli.mail.status import DELIVERED, FAILED, UNFINISHED
 from mailstrom_cli.store import files, keys, layout, notes
-from mailstrom_cli.store.base import DamagedMessage
-from mailstrom_cli.store.schedule import DISTANT
+from mailstrom_cli.store.base import SWEPT, DamagedMessage
+from mailstrom_cli.store.schedule import DISTANT, HELD
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 ABANDONED = 3600.0  # seconds after which an unlocked entry in tmp/ is nobody's
 
 UNSYNCED = 120.0  # seconds after which a system has written out what was not synced
-SWEPT = "swept"  # the mark of the last sweep
 
 
 def sweep(spool: Spool, now: float, delivered_before: float, failed_before: float) -> int:
@@ -77,8 +76,8 @@ def sweep_messages(
 ) -> int:
     """Remove the messages that became final before these times: how many.
 
-    Leasing them, and those whose index may be wrong (final since the last sweep, due, held, far from due),
-    puts their indexes right, and sets aside what is damaged.
+    Leasing them, and those whose index may be wrong (final since the last sweep, held, far from due), puts
+    their indexes right, and sets aside what is damaged. What is due is leased by whoever delivers it.
     """
     removed = 0
     for state, before in ((DELIVERED, delivered_before), (FAILED, failed_before)):
@@ -87,7 +86,7 @@ def sweep_messages(
                 removed += _look(spool, id, before)
     for state in UNFINISHED:
         for id, held in list(spool.scan(state)):
-            if not now < held.st_mtime <= now + DISTANT:  # due, on hold (HELD is long past), or far off
+            if held.st_mtime == HELD or held.st_mtime > now + DISTANT:
                 _look(spool, id, 0.0)
     return removed
 

@@ -199,6 +199,7 @@ def test_stored_is_success_even_when_the_id_cannot_be_written(spool: Path) -> No
             stderr=subprocess.PIPE,
             timeout=60,
             check=False,
+            env={name: held for name, held in os.environ.items() if name != "PYTHONUNBUFFERED"},
         )
     assert done.returncode == 0
     assert b"warning: stored as " in done.stderr

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -13,6 +12,8 @@ from mailstrom_cli.cli.generate.__main__ import generated
 from mailstrom_cli.cli.generate.reference import EXIT_CODES
 from mailstrom_cli.cli.generate.tree import Node, commands, root
 from mailstrom_cli.config.schema import KEYS
+
+from ..peers.needs import need
 
 ROOT = Path(__file__).parents[2]
 FILES = generated(str(ROOT))
@@ -73,8 +74,8 @@ def test_every_exit_code_and_setting_is_in_man_page_and_readme() -> None:
         assert f"| `{key.name}` |" in readme
 
 
-@pytest.mark.skipif(not shutil.which("groff"), reason="needs groff")
 def test_the_man_page_renders_without_a_warning() -> None:
+    need("groff")
     done = subprocess.run(
         ["groff", "-man", "-Tutf8", "-ww", "-z", str(MAN)], capture_output=True, text=True, check=True
     )
@@ -98,7 +99,6 @@ def completed(*words: str) -> list[str]:
     return done.stdout.split()
 
 
-@pytest.mark.skipif(not shutil.which("bash"), reason="needs bash")
 @pytest.mark.parametrize(
     ("words", "offered"),
     [
@@ -123,8 +123,7 @@ def test_bash_completes(words: list[str], offered: list[str]) -> None:
 
 @pytest.mark.parametrize(("shell", "name"), [("zsh", "_mailstrom"), ("fish", "mailstrom.fish")])
 def test_the_other_shells_read_their_file(shell: str, name: str) -> None:
-    if not shutil.which(shell):
-        pytest.skip(f"needs {shell}")
+    need(shell)
     done = subprocess.run(
         [shell, "-n", str(ROOT / "completions" / name)], capture_output=True, text=True, check=False
     )

@@ -68,11 +68,17 @@ def _result(address: str, text: str) -> Result:
 
 
 class World:
-    def __init__(self, loop: VirtualLoop, behaviour: Behaviour, settings: Settings = SETTINGS) -> None:
+    def __init__(
+        self,
+        loop: VirtualLoop,
+        behaviour: Behaviour,
+        settings: Settings = SETTINGS,
+        store: Store | None = None,
+    ) -> None:
         self.loop = loop
         self.behaviour = behaviour
         self.settings = settings
-        self.store: Store = open_store("memory:")
+        self.store: Store = store or open_store("memory:")
         self.transport = FakeTransport(self)
         self.attempts: list[tuple[float, str, tuple[str, ...]]] = []
         self.results: list[tuple[str, str]] = []

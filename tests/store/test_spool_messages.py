@@ -101,14 +101,6 @@ def test_a_move_that_a_crash_left_out_is_made_by_the_next_lease(
     assert due(spool) == ({id: NOW + 9} if state == "deferred" else {})
 
 
-def test_a_sweep_repeats_moves_and_sets_damage_aside(spool: Spool, root: Path) -> None:
-    moved, damaged = put(spool), put(spool)
-    append(root / "queued" / moved, results(NOW + 5, b="delivered"))
-    (root / "queued" / damaged / "message.eml").unlink()
-    assert spool.sweep(NOW + 5, 0, 0) == 0
-    assert (where(root, moved), where(root, damaged)) == (["delivered"], ["corrupt"])
-
-
 def test_a_retry_killed_between_move_and_event_is_moved_back(spool: Spool, root: Path) -> None:
     id = put(spool)
     record(spool, id, results(NOW, b="failed"))

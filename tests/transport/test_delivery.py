@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 from typing import TYPE_CHECKING, BinaryIO
 
 import pytest
 
+from mailstrom_cli.config.via import parse_via
+from mailstrom_cli.mail.envelope import Envelope, Recipient
 from mailstrom_cli.mail.status import Result
+from mailstrom_cli.policy.classify import Circumstances
+from mailstrom_cli.transport.base import Job
 
 from ..peers.answers import Close, Drop
 from ..peers.scripted import Script
@@ -162,13 +167,6 @@ def test_a_connection_is_given_up_after_so_many_messages(scripted, sender) -> No
 
 def test_messages_at_the_same_time_have_a_connection_each(scripted, sender) -> None:
     server, out = scripted(), sender()
-    import asyncio
-
-    from mailstrom_cli.config.via import parse_via
-    from mailstrom_cli.mail.envelope import Envelope, Recipient
-    from mailstrom_cli.policy.classify import Circumstances
-    from mailstrom_cli.transport.base import Job
-
     to = (Recipient("good@example.test"),)
     job = Job("i", Envelope("", to, "<1@x>", 0), to, "", lambda: io.BytesIO(b""), Circumstances())
 
@@ -251,20 +249,14 @@ def test_a_message_that_cannot_be_read_is_not_sent_by_half(scripted, sender) -> 
 
 
 def test_an_attempt_that_is_cancelled_leaves_no_session_to_use_again(scripted, sender) -> None:
-    import asyncio
-
-    server, out = scripted(), sender()
-    out.send(via(server))
-    started = asyncio.Event()
-
-    class Stuck(io.BytesIO):
+    class Cancelled(io.BytesIO):
         def read(self, size: int | None = -1, /) -> bytes:
-            started.set()
             raise asyncio.CancelledError
 
+    server, out = scripted(), sender(smtp_timeout_mail=1)
+    out.send(via(server))
     with pytest.raises(asyncio.CancelledError):
-        out.send(via(server), opener=lambda: Stuck(MESSAGE))
-    assert started.is_set()
+        out.send(via(server), opener=lambda: Cancelled(MESSAGE))
     assert out.send(via(server))[0].status == "delivered"
     assert len(server.sessions) == 2
     assert [t.body for t in server.transactions] == [MESSAGE, None, MESSAGE]
