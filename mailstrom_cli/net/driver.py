@@ -90,13 +90,13 @@ class Conversation:
 
     async def _send(self, message: BinaryIO) -> Reply | None:
         for chunk in dot_stuffed(iter(lambda: message.read(CHUNK), b"")):
-            self.stream.write(chunk)
             if not await self.stream.drained(stages.BLOCK, self.timeout.block):
                 if self.stream.answered:  # a server that hangs up early has often said why
                     return await self.stream.read_reply(stages.BLOCK, self.timeout.block)
                 text = f"the connection was lost {stages.WHILE[stages.BLOCK]}"
                 raise SessionFailed(Failure("lost", stages.BLOCK, text))
-        return None
+            self.stream.write(chunk)
+        return None  # what comes from here on may be the reply to the end of data
 
     def _hidden(self, text: str) -> str:
         """What a server says, without the secrets that it repeats."""

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import io
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from mailstrom_cli.config.schema import Timeout
+from mailstrom_cli.mail.envelope import Envelope, Recipient
+from mailstrom_cli.mail.reply import Reply
 from mailstrom_cli.net import pool as pool_module
 from mailstrom_cli.net.driver import Conversation
 from mailstrom_cli.net.pool import Pool, Session
 from mailstrom_cli.net.stream import MAX_BACKLOG, Stream, connect
 from mailstrom_cli.policy.mx import Target
-from mailstrom_cli.smtp.dialog import Capabilities, Opening, SessionFailed, open_session
+from mailstrom_cli.smtp.dialog import Capabilities, Opening, SessionFailed, open_session, transaction
 from mailstrom_cli.values import replace
 
 from ..peers.answers import Drop, Moment, Raw, Stall
@@ -154,6 +157,37 @@ def test_closing_is_bounded_whatever_is_said_to_quit(scripted, answer) -> None:
 
     assert in_pool(server, test) < 2
     server.release()
+
+
+# --- the end of a message ---
+
+
+class Gone:
+    """A stream whose server took so many writes, answered, and hung up before anybody looked."""
+
+    answered = True
+
+    def __init__(self, takes: int) -> None:
+        self.takes = takes
+
+    def write(self, data: bytes) -> None:
+        self.takes -= 1
+
+    async def drained(self, stage: str, seconds: float) -> bool:
+        return self.takes > 0
+
+    async def read_reply(self, stage: str, seconds: float) -> Reply:
+        return Reply(354 if stage == "data" else 250, None, ("ok",))
+
+
+@pytest.mark.parametrize(("takes", "stage"), [(5, "dot"), (4, "block")], ids=["all", "all but the dot"])
+def test_a_reply_is_one_to_the_end_of_data_only_when_that_was_written(takes: int, stage: str) -> None:
+    envelope = Envelope("", (), "<1@example.org>", 3)
+    dialogue = transaction(Capabilities({}), envelope, [Recipient("good@example.test")])
+    conversation = Conversation(Gone(takes), QUICK)  # type: ignore[arg-type]  # MAIL, RCPT, DATA, message, dot
+    (answer,) = asyncio.run(conversation.drive(dialogue, io.BytesIO(b"a\r\n")))
+    assert (answer.stage, answer.reply.code) == (stage, 250)
+    assert conversation.broken is (stage == "block")
 
 
 # --- the connection ---
