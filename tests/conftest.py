@@ -64,12 +64,13 @@ def _nothing_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
 
 @pytest.fixture(autouse=True)
 def _log_as_it_was() -> Iterator[None]:
-    """What a command run in this process sets up of the log ends with its test."""
+    """What a command or a library does to the log in this process ends with its test."""
     log = logging.getLogger("mailstrom")
-    before = log.handlers[:], log.level
+    handlers, level = log.handlers[:], log.level
     yield
-    log.handlers[:] = before[0]
-    log.setLevel(before[1])
+    log.handlers[:] = handlers
+    log.setLevel(level)
+    log.disabled = False
 
 
 @pytest.fixture(scope="session")
