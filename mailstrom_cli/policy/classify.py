@@ -11,7 +11,7 @@
     greeting 521 (accepts no mail)               the same for a day, then failed (RFC 7504)
     TLS required and missing or not verified     next host; then deferred 4.7.4 or 4.7.5, no retry is used up
     TLS failed, level may                        deferred 4.7.5; plain text from the second attempt on
-    AUTH refused                                 deferred 4.7.8, no retry is used up: never the mail's fault
+    AUTH refused, or a relay's 530 to MAIL       deferred 4.7.8, no retry is used up: never the mail's fault
     connection lost or timed out                 deferred 4.4.2; another host may do better
     the same after the end of data               deferred, maybe delivered; no other host is tried now
     what is no SMTP reply                        deferred 4.5.0, failed 5.5.0 from the third time on;
@@ -51,11 +51,12 @@ GREYLIST_WAIT = 60.0, 3600.0
 @value
 class Circumstances:
     """What else counts. age: seconds since submission.  attempts: how many ended before this one.
-    tls_required: no plain text, whatever happens."""
+    tls_required: no plain text, whatever happens.  relay: the configuration names the server."""
 
     age: float = 0.0
     attempts: int = 0
     tls_required: bool = False
+    relay: bool = False
 
 
 @value
@@ -100,6 +101,8 @@ def _reply(stage: str, reply: Reply, circumstances: Circumstances) -> Verdict:
     if reply.transient:
         wait = asked_to_wait(reply.text)
         return Verdict(DEFERRED, text, reply.code, enhanced, next_host=wait is None, retry_after=wait)
+    if reply.code == 530 and circumstances.relay:
+        return Verdict(DEFERRED, f"login required: {text}", 530, "4.7.8", next_host=True, unreachable=True)
     if reply.code == 552 and reply.enhanced == "5.2.2" and circumstances.age < DAY:
         return Verdict(DEFERRED, text, reply.code, enhanced)
     return Verdict(FAILED, text, reply.code, enhanced)
@@ -118,9 +121,9 @@ def failure(failed: Failure, circumstances: Circumstances) -> Verdict:
     text, reply = failed.text, failed.reply
     if failed.kind == "local":
         return Verdict(DEFERRED, text, enhanced="4.3.0", unreachable=True)
-    if failed.kind == "tls":
+    if failed.kind in ("tls", "no-tls"):
         code = reply.code if reply is not None else None
-        enhanced = "4.7.5" if reply is None and "does not offer" not in text else "4.7.4"
+        enhanced = "4.7.4" if failed.kind == "no-tls" else "4.7.5"
         return Verdict(DEFERRED, text, code, enhanced, next_host=True, unreachable=circumstances.tls_required)
     if failed.stage == stages.AUTH and failed.kind == "refused":
         code = reply.code if reply is not None else None

@@ -67,9 +67,9 @@ if TYPE_CHECKING:
 class Failure:
     """Why a session cannot go on.
 
-    kind: "refused" (the reply says so), "lost", "timeout", "malformed" (no SMTP reply), "tls" (none where
-    it is required, or a failed handshake or verification), "unreachable" (no connection), "local" (this
-    machine cannot, e.g. no file descriptor or no password: nobody's fault but ours).
+    kind: "refused" (the reply says so), "lost", "timeout", "malformed" (no SMTP reply), "no-tls" (not
+    offered, or refused), "tls" (a failed handshake or verification), "unreachable" (no connection), "local"
+    (this machine cannot, e.g. no file descriptor or no password: nobody's fault but ours).
     """
 
     kind: str
@@ -174,12 +174,12 @@ def _start_tls(opening: Opening, session: Capabilities) -> Generator[Effect, Rep
     if "STARTTLS" not in session:
         if required:
             text = "TLS is required, and the server does not offer it"
-            raise SessionFailed(Failure("tls", stages.STARTTLS, text))
+            raise SessionFailed(Failure("no-tls", stages.STARTTLS, text))
         return session
     yield Write(command("STARTTLS"))
     reply = yield Read(stages.STARTTLS)
     if reply.code != 220:
-        raise SessionFailed(Failure("tls", stages.STARTTLS, f"STARTTLS refused: {reply.text}", reply))
+        raise SessionFailed(Failure("no-tls", stages.STARTTLS, f"STARTTLS refused: {reply.text}", reply))
     yield StartTls()
     # RFC 3207, 4.2: what the server said before TLS is forgotten.
     return (yield from _hello(opening))

@@ -107,7 +107,11 @@ class SmtpTransport:
         outcome, transcript, sessions = Outcome(job), [], 0
         for target in targets:
             way = self._way(via, target)
-            circumstances = replace(job.circumstances, tls_required=way.level not in (tls.NONE, tls.MAY))
+            circumstances = replace(
+                job.circumstances,
+                tls_required=way.level not in (tls.NONE, tls.MAY),
+                relay=via.scheme != "mx",
+            )
             try:
                 session = await self._session(way, circumstances)
             except SessionFailed as failed:
@@ -167,7 +171,7 @@ class SmtpTransport:
             return await self._open(way, way.level)
         except SessionFailed as failed:
             plain = tls.plain_text_instead(way.level, circumstances.attempts)
-            if failed.failure.kind != "tls" or not plain:
+            if failed.failure.stage != stages.STARTTLS or not plain:
                 raise
             return await self._open(way, tls.NONE)
 

@@ -16,6 +16,7 @@ from mailstrom_cli.smtp.dialog import Answer, Capabilities, Failure
 NOW = Circumstances()
 DAY_OLD = Circumstances(age=DAY)
 THIRD = Circumstances(attempts=2)
+RELAY = Circumstances(relay=True)
 REQUIRED = Circumstances(tls_required=True)
 
 
@@ -66,6 +67,9 @@ REPLIES = [
     ("dot", "554 5.6.0 No", NOW, "failed 554 5.6.0"),
     ("dot", "552 5.3.4 Too big", NOW, "failed 552 5.3.4"),
     ("block", "552 5.3.4 Too big", NOW, "failed 552 5.3.4"),
+    # a relay that wants a login bounces nothing, an MX host that does so does
+    ("mail", "530 5.7.0 Log in first", RELAY, "deferred 530 4.7.8 next_host unreachable"),
+    ("mail", "530 5.7.0 Log in first", NOW, "failed 530 5.7.0"),
     # too many recipients
     ("rcpt", "452 4.5.3 Too many", NOW, "deferred 452 4.5.3 next_host again"),
     ("rcpt", "452 Too many", NOW, "deferred 452 4.0.0 next_host again"),
@@ -111,10 +115,10 @@ FAILURES = [
     ("refused", "ehlo", "521 No mail", DAY_OLD, "deferred 521 4.3.2 next_host unreachable"),
     # TLS required
     ("tls", "starttls", None, REQUIRED, "deferred 4.7.5 next_host unreachable"),
-    ("tls", "starttls", "454 4.7.0 Not now", REQUIRED, "deferred 454 4.7.4 next_host unreachable"),
+    ("no-tls", "starttls", "454 4.7.0 Not now", REQUIRED, "deferred 454 4.7.4 next_host unreachable"),
     # TLS failed, level may
     ("tls", "starttls", None, NOW, "deferred 4.7.5 next_host"),
-    ("tls", "starttls", "454 4.7.0 Not now", NOW, "deferred 454 4.7.4 next_host"),
+    ("no-tls", "starttls", "454 4.7.0 Not now", NOW, "deferred 454 4.7.4 next_host"),
     # AUTH refused
     ("refused", "auth", "535 5.7.8 Wrong", NOW, "deferred 535 4.7.8 next_host unreachable"),
     ("refused", "auth", "454 4.7.0 Later", NOW, "deferred 454 4.7.8 next_host unreachable"),
@@ -158,7 +162,7 @@ def test_a_failure(
 
 
 def test_a_required_tls_that_is_missing_is_told_from_one_that_is_not_verified() -> None:
-    missing = Failure("tls", "starttls", "TLS is required, and the server does not offer it")
+    missing = Failure("no-tls", "starttls", "TLS is required, and the server does not offer it")
     assert classify.failure(missing, REQUIRED).enhanced == "4.7.4"
 
 

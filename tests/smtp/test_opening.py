@@ -102,7 +102,7 @@ def test_level_may_goes_on_in_plain_text_where_it_is_not_offered() -> None:
 @pytest.mark.parametrize("replies", [("250 mx",), ("500 ?", "250 mx")])
 def test_a_required_tls_that_is_not_offered_ends_the_session(level: str, replies: tuple[str, ...]) -> None:
     failure = fails("220 mx", *replies, tls=level).failure
-    assert (failure.kind, failure.stage) == ("tls", "starttls")
+    assert (failure.kind, failure.stage) == ("no-tls", "starttls")
     assert "does not offer" in failure.text
 
 
@@ -110,7 +110,7 @@ def test_a_required_tls_that_is_not_offered_ends_the_session(level: str, replies
 @pytest.mark.parametrize("answer", ["454 4.7.0 TLS not available", "502 ?", "250 what", "421 bye"])
 def test_starttls_refused_ends_the_session(level: str, answer: str) -> None:
     failure = fails("220 mx", OFFERED, answer, tls=level).failure
-    assert (failure.kind, failure.stage, failure.reply.code) == ("tls", "starttls", int(answer[:3]))
+    assert (failure.kind, failure.stage, failure.reply.code) == ("no-tls", "starttls", int(answer[:3]))
 
 
 # --- login ---
@@ -119,7 +119,7 @@ def test_starttls_refused_ends_the_session(level: str, answer: str) -> None:
 def test_no_login_without_tls_that_was_required() -> None:
     with pytest.raises(SessionFailed) as raised:
         opened("220 mx", "250-mx\n250 AUTH PLAIN LOGIN", tls="verify", credentials=LOGIN)
-    assert raised.value.failure.kind == "tls"
+    assert raised.value.failure.kind == "no-tls"
 
 
 def test_the_mechanisms_offered_under_tls_count() -> None:
