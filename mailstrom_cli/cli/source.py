@@ -14,7 +14,7 @@ from mailstrom_cli.errors import DATA, NO_INPUT, TEMPORARY, MailstromError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import mmap
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     Data = bytes | mmap.mmap
 
@@ -44,7 +44,7 @@ def read_mbox(name: str, limit: int) -> Iterator[tuple[str, bytes | MailstromErr
     """
     fd = _open(name)
     try:
-        whole = _mapped(fd) if stat.S_ISREG(os.fstat(fd).st_mode) else _spooled(fd, b"", None)
+        whole = _mapped(fd) if stat.S_ISREG(os.fstat(fd).st_mode) else gather(pieces(fd), None)
     finally:
         os.close(fd)
     if whole[:5] != b"From ":
@@ -112,19 +112,37 @@ def _read(fd: int, limit: int) -> Data:
                 raise _too_large(limit)
             if about.st_size > IN_MEMORY:
                 return _mapped(fd)
-        head = bytearray()
-        while len(head) <= IN_MEMORY:
-            piece = os.read(fd, IN_MEMORY + 1 - len(head))
-            if not piece:
-                if len(head) > limit:
-                    raise _too_large(limit)
-                return bytes(head)
-            head += piece
     except OSError as error:
         raise _unreadable(error) from None
-    if len(head) > limit:
-        raise _too_large(limit)
-    return _spooled(fd, bytes(head), limit)
+    return gather(pieces(fd), limit)
+
+
+def gather(parts: Iterable[bytes], limit: int | None) -> Data:
+    """All parts as one: in memory while it is small, else in a file that has no name; at most `limit` octets.
+
+    Raises MailstromError: 65 too large, 75 no room for the file; and whatever the parts raise.
+    """
+    head = bytearray()
+    rest = iter(parts)
+    for piece in rest:
+        head += piece
+        if limit is not None and len(head) > limit:
+            raise _too_large(limit)
+        if len(head) > IN_MEMORY:
+            return _spooled(bytes(head), rest, limit)
+    return bytes(head)
+
+
+def pieces(fd: int) -> Iterator[bytes]:
+    """What a descriptor gives, as it comes. Raises MailstromError with exit code 66."""
+    while True:
+        try:
+            piece = os.read(fd, IN_MEMORY)
+        except OSError as error:
+            raise _unreadable(error) from None
+        if not piece:
+            return
+        yield piece
 
 
 def _mapped(fd: int) -> Data:
@@ -135,24 +153,19 @@ def _mapped(fd: int) -> Data:
     return mmap.mmap(fd, 0, prot=mmap.PROT_READ)
 
 
-def _spooled(fd: int, head: bytes, limit: int | None) -> Data:
-    """All that is left of a pipe behind its head, in a file that has no name."""
+def _spooled(head: bytes, parts: Iterator[bytes], limit: int | None) -> Data:
+    """The head and all parts behind it, in a file that has no name."""
     try:
         out = _nameless()
         try:
-            _write(out, head)
             size = len(head)
-            while True:
-                try:
-                    piece = os.read(fd, IN_MEMORY)
-                except OSError as error:
-                    raise _unreadable(error) from None
-                if not piece:
-                    return _mapped(out)
+            _write(out, head)
+            for piece in parts:
                 size += len(piece)
                 if limit is not None and size > limit:
                     raise _too_large(limit)
                 _write(out, piece)
+            return _mapped(out)
         finally:
             os.close(out)
     except OSError as error:

@@ -106,7 +106,7 @@ def show(loaded: Loaded) -> str:
         source = loaded.source(name)
         if name == "helo_name" and not held:
             source += f": {host_name()}"
-        lines.append(f"{f'{key.last} = {key.kind.write(held)}':<{COLUMN}}# {source}")
+        lines.append(f"{f'{key.last} = {key.kind.write(held)}':<{COLUMN - 1}} # {source}")
     return "\n".join(lines) + "\n"
 
 
@@ -123,4 +123,6 @@ def as_json(loaded: Loaded) -> dict[str, Any]:
 def _plain(held: Any) -> Any:
     if isinstance(held, tuple):
         return [_plain(item) for item in held]
+    if isinstance(held, dict):
+        return {name: _plain(item) for name, item in held.items()}
     return str(held) if isinstance(held, Via) else held

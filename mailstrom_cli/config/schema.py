@@ -8,6 +8,7 @@ Times are seconds, sizes are octets.
 from __future__ import annotations
 
 from mailstrom_cli.config import kinds
+from mailstrom_cli.config.aliases import ALIASES
 from mailstrom_cli.config.via import MX, Via
 from mailstrom_cli.values import fields, replace, value
 
@@ -118,9 +119,15 @@ class Log:
 
 
 @value
+class Sendmail:
+    t_args: str = "add"  # add | remove
+    not_stored_exit: int = 71
+
+
+@value
 class Settings:
     """helo_name: "" means `config.load.host_name()`.  origin: "" means none.  spool: never "" once loaded.
-    auth: by next-hop host, in lower case."""
+    auth: by next-hop host, in lower case.  aliases: by local name, in lower case."""
 
     helo_name: str = ""
     origin: str = ""
@@ -128,6 +135,7 @@ class Settings:
     spool: str = ""
     route: tuple[Route, ...] = ()
     auth: Mapping[str, Auth] = {}
+    aliases: Mapping[str, tuple[str, ...]] = {}
     tls: Tls = Tls()
     dns: Dns = Dns()
     smtp: Smtp = Smtp()
@@ -135,10 +143,11 @@ class Settings:
     limits: Limits = Limits()
     retention: Retention = Retention()
     log: Log = Log()
+    sendmail: Sendmail = Sendmail()
 
 
 DEFAULTS = Settings()
-GROUPS = (Tls, Dns, Smtp, Timeout, Retry, Limits, Retention, Log)
+GROUPS = (Tls, Dns, Smtp, Timeout, Retry, Limits, Retention, Log, Sendmail)
 
 
 @value
@@ -185,6 +194,8 @@ COUNT = kinds.integer(1, 1_000_000)
 KEYS = (
     Key("helo_name", kinds.HELO_NAME, 'the name given in EHLO; "" is this host\'s full name'),
     Key("origin", kinds.DOMAIN, 'the domain that completes bare local parts; "" completes none'),
+    Key("aliases", ALIASES, "the address, or list of addresses, that mail for a bare local name goes to: "
+        'root = "ops@example.org"'),
     Key("via", kinds.VIAS, "how mail leaves: mx:, smtp://host:port, smtps://host, lmtp://host, "
         "lmtp:///socket or maildir:///path; a list is tried in order"),
     Key("spool", kinds.SPOOL, 'where messages are kept; "" is /var/spool/mailstrom for root, and '
@@ -233,6 +244,10 @@ KEYS = (
     Key("retention.failed", kinds.duration(zero=True), "how long failed messages are kept"),
     Key("log.format", kinds.choice("text", "json"), "text or json"),
     Key("log.level", kinds.choice("error", "warning", "info", "debug"), "error, warning, info or debug"),
+    Key("sendmail.t_args", kinds.choice("add", "remove"),
+        "with -t the addresses on the command line are further recipients (add), or none (remove)"),
+    Key("sendmail.not_stored_exit", kinds.integer(1, 255, "an exit code"),
+        "when nothing could be stored now; not 75, which PHP takes for success"),
 )  # fmt: skip
 
 TABLES = {
@@ -244,6 +259,7 @@ TABLES = {
     "limits": "what is accepted, and how much goes on at once",
     "retention": "when finished messages are removed from the spool",
     "log": "what is told on stderr",
+    "sendmail": "how `mailstrom sendmail` differs from other sendmails",
 }
 
 

@@ -26,6 +26,11 @@ if TYPE_CHECKING:
 OTHER: dict[str, tuple[str, str, Any]] = {
     "helo_name": ('"mail.example.org"', "mail.example.org", "mail.example.org"),
     "origin": ('"example.org"', "example.org", "example.org"),
+    "aliases": (
+        '{ Root = "ops@example.org", all = ["a@example.org", "root"] }',
+        "root=ops@example.org, all=a@example.org, all = root",
+        {"root": ("ops@example.org",), "all": ("a@example.org", "root")},
+    ),
     "via": (
         '["smtps://a.example.org", "mx:"]',
         "smtps://a.example.org, mx:",
@@ -50,6 +55,8 @@ OTHER: dict[str, tuple[str, str, Any]] = {
     "retention.failed": ("0", "0s", 0),
     "log.format": ('"json"', "json", "json"),
     "log.level": ('"debug"', "debug", "debug"),
+    "sendmail.t_args": ('"remove"', "remove", "remove"),
+    "sendmail.not_stored_exit": ("75", "75", 75),
 }
 for key in KEYS:
     if key.name.startswith("smtp.timeout."):
