@@ -25,7 +25,7 @@ _mailstrom() {
     return
   fi
   case "$command" in
-    "") words="submit status queue flush run hold release retry cancel show config demo --config --spool --via -v --verbose -q --quiet --version -h --help" ;;
+    "") words="submit status queue flush run hold release retry cancel show config sendmail demo --config --spool --via -v --verbose -q --quiet --version -h --help" ;;
     "submit") words="-f --from -t --to --at --expires --key --notify --ret --envid --mbox --wait --check --json -v --verbose -q --quiet -h --help --wait=" ;;
     "status") words="--wait --recent --json -v --verbose -q --quiet -h --help --wait=" ;;
     "queue") words="--state --count --json -v --verbose -q --quiet -h --help" ;;
@@ -40,6 +40,7 @@ _mailstrom() {
     "config check") words="-v --verbose -q --quiet -h --help" ;;
     "config init") words="--force -v --verbose -q --quiet -h --help" ;;
     "config show") words="--json -v --verbose -q --quiet -h --help" ;;
+    "sendmail") words="--help" ;;
     "demo") words="-v --verbose -q --quiet -h --help" ;;
   esac
   if [[ $cur != -* ]]; then

@@ -1,15 +1,23 @@
-"""The entry point: a plain `submit` goes straight to work, everything else through the click command tree."""
+"""The entry point: `sendmail` and a plain `submit` go straight to work, all else through click."""
 
 from __future__ import annotations
 
+import os
 import sys
 
 from mailstrom_cli.cli.report import guarded
+
+SENDMAIL = ("sendmail", "send-mail", "mailq", "newaliases")  # names of links to this program
 
 
 def main() -> int:
     """Run the command line of this process; its exit code (see `errors.py`)."""
     arguments = sys.argv[1:]
+    name = os.path.basename(sys.argv[0])
+    if name in SENDMAIL:
+        from mailstrom_cli.cli.sendmail import main as sendmail
+
+        return sendmail.run(name, arguments)
     return guarded(lambda: _dispatch(arguments), arguments)
 
 
@@ -28,6 +36,15 @@ def _dispatch(arguments: list[str]) -> int:
             from mailstrom_cli.cli import accept
 
             return accept.run(*parsed)
+    if "sendmail" in arguments and arguments[-1] != "--help":
+        from mailstrom_cli.cli import options
+
+        given = options.parse_global(arguments)
+        if given is not None and given[1][:1] == ["sendmail"]:
+            from mailstrom_cli.cli.sendmail import main as sendmail
+
+            values, words = given
+            return sendmail.run("sendmail", words[1:], values["config"], values["spool"], values["via"])
     from mailstrom_cli.cli import app
 
     return app.run(arguments)

@@ -90,6 +90,21 @@ class Mailstrom:
 
     # --- submitting ---
 
+    def addressees(self, message: bytes | mmap.mmap) -> tuple[str, ...]:
+        """The recipients that the header of a message names, which may be none. Raises MailstromError with
+        exit code 65 when they cannot be read."""
+        from mailstrom_cli.mail.finding import REFUSED, Findings
+        from mailstrom_cli.mail.header import split_header
+        from mailstrom_cli.mail.paths import find_paths
+        from mailstrom_cli.mail.structure import Fields
+
+        findings = Findings()
+        fields = Fields(split_header(message))
+        paths = find_paths(fields, Request(reverse_path=""), self._context(time.time()), findings)
+        if any(f.severity == REFUSED and f.line is not None for f in findings.all):
+            raise findings.error()
+        return paths.addresses
+
     def check(self, message: bytes | mmap.mmap, request: Request) -> Prepared:
         """What would be stored. Raises MailstromError with exit code 65, and 64 for the request."""
         return prepare(message, request, self._context(time.time()))

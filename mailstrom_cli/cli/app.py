@@ -32,6 +32,7 @@ COMMANDS = {
     "cancel": ("work", "cancel", "Fail what waits; retry undoes it."),
     "show": ("show", "show", "Print a message as it will be sent, or what is recorded of it."),
     "config": ("config", "config", "Show, check or write the configuration."),
+    "sendmail": ("sendmail.command", "sendmail", "Take a message or a command line as sendmail does."),
     "demo": ("demo", "demo", "Watch the whole path on this machine, without network or set-up."),
 }
 

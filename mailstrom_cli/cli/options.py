@@ -113,6 +113,13 @@ def parse_submit(arguments: Sequence[str]) -> tuple[Values, list[str]] | None:
     return None if files is None else (values, files)
 
 
+def parse_global(arguments: Sequence[str]) -> tuple[Values, list[str]] | None:
+    """The options before the command of a plain command line, and the words from the command on, or None."""
+    values = defaults(GLOBAL)
+    rest = _scan(list(arguments), GLOBAL, values, stop_at_word=True)
+    return None if rest is None else (values, rest)
+
+
 def _scan(
     arguments: list[str], table: Sequence[Option], values: Values, *, stop_at_word: bool
 ) -> list[str] | None:

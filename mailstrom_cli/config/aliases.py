@@ -20,7 +20,9 @@ def _read(held: object) -> Aliases:
         raise ValueError
     found: dict[str, tuple[str, ...]] = {}
     for name, addresses in held.items():
-        _check_name(name, found)
+        key = _local(name)
+        if key in found:
+            raise ValueError(f"{quoted(name)} is there twice, in another case of letters")
         listed = [addresses] if isinstance(addresses, str) else addresses
         if not isinstance(listed, list) or not listed or not all(isinstance(text, str) for text in listed):
             raise ValueError(f"{quoted(name)} must stand for an address, or for a list of addresses")
@@ -29,19 +31,19 @@ def _read(held: object) -> Aliases:
                 parse_mailbox(text, ORIGIN)
             except AddressError as error:
                 raise ValueError(f"{quoted(name)}: {error}") from None
-        found[name.lower()] = tuple(listed)
+        found[key] = tuple(listed)
     return found
 
 
-def _check_name(name: str, found: Aliases) -> None:
-    if "@" in name:
-        raise ValueError(f"{quoted(name)} has an @, and an alias stands for a bare local name")
+def _local(name: str) -> str:
+    """The local part that an alias is for, without quotes, in lower case. Raises ValueError."""
     try:
-        parse_mailbox(name, ORIGIN)
+        box = parse_mailbox(name, ORIGIN)
     except AddressError as error:
         raise ValueError(f"{quoted(name)} is no local name: {error}") from None
-    if name.lower() in found:
-        raise ValueError(f"{quoted(name)} is there twice, in another case of letters")
+    if "@" in name and not name.endswith('"'):
+        raise ValueError(f"{quoted(name)} has an @, and an alias stands for a bare local name")
+    return box.local.lower()
 
 
 def _write(held: Aliases) -> str:

@@ -86,7 +86,7 @@ def _lines() -> Iterator[str]:
     for about, line in EXAMPLES:
         yield from (".PP", _start(_text(about)), ".PP", ".RS 4", ".nf", _start(_text(line)), ".fi", ".RE")
     yield ".SH SEE ALSO"
-    yield ".BR sendmail (8),\n.BR cron (8),\n.BR systemd.service (5)"
+    yield ".BR mailstrom-sendmail (1),\n.BR cron (8),\n.BR systemd.service (5)"
 
 
 def _synopsis(node: Node) -> Iterator[str]:

@@ -17,6 +17,7 @@ EXIT_CODES = (
     (errors.NO_INPUT, "input cannot be read, or there is no such id"),
     (errors.UNAVAILABLE, "some recipient failed (--wait)"),
     (errors.SOFTWARE, "a bug of mailstrom"),
+    (errors.OS_ERROR, "nothing could be stored now (sendmail)"),
     (errors.CANT_CREATE, "the spool cannot be created"),
     (
         errors.TEMPORARY,
