@@ -18,7 +18,6 @@ MAX_LABEL = 63
 ALPHANUMERIC = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 ATEXT = ALPHANUMERIC + "!#$%&'*+-/=?^_`{|}~"
 JOINERS = "\u200c\u200d"  # unseen, yet part of Persian and Indic words (RFC 5892, A.1 and A.2)
-CONTEXTUAL = "\u00b7\u0375\u05f3\u05f4\u30fb" + JOINERS  # in U-labels beside letters (RFC 5892, 2.6)
 
 
 class AddressError(ValueError):
@@ -34,13 +33,15 @@ class AddressError(ValueError):
 
 @value
 class Mailbox:
-    """local: unquoted.  domain: lower case, a literal with its brackets.  `str()`: as to be sent."""
+    """local: unquoted.  domain: canonical, a literal with its brackets; "" of a bare local name.
+    `str()`: as to be sent."""
 
     local: str
     domain: str
 
     def __str__(self) -> str:
-        return f"{quoted_if_needed(self.local)}@{self.domain}"
+        local = quoted_if_needed(self.local)
+        return f"{local}@{self.domain}" if self.domain else local
 
 
 def needs_smtputf8(address: str) -> bool:
@@ -50,7 +51,14 @@ def needs_smtputf8(address: str) -> bool:
 
 def parse_mailbox(text: str, origin: str = "") -> Mailbox:
     """The mailbox that `text` is, with nothing around it. A bare local name gets `origin` for its domain,
-    where that is given. Raises AddressError (RFC 5321, 4.1.2)."""
+    where that is given; `postmaster` too, as there is no host here that it could be bare at (RFC 5321,
+    4.5.1). Raises AddressError (RFC 5321, 4.1.2)."""
+    box = parse_name_or_mailbox(text)
+    return box if box.domain else complete(box.local, origin)
+
+
+def parse_name_or_mailbox(text: str) -> Mailbox:
+    """As `parse_mailbox`, but a bare local name is left without a domain."""
     check_characters(text)
     if text.startswith('"'):
         local, end = _quoted(text)
@@ -62,9 +70,7 @@ def parse_mailbox(text: str, origin: str = "") -> Mailbox:
             end = len(text)
         local = text[:end]
         _check_dot_atom(text, local)
-    if end == len(text):
-        return complete(local, origin)
-    return mailbox(local, text[end + 1 :])
+    return Mailbox(local, "") if end == len(text) else mailbox(local, text[end + 1 :])
 
 
 def parse_reverse_path(text: str, origin: str = "") -> str:
@@ -95,7 +101,7 @@ def mailbox(local: str, domain: str) -> Mailbox:
     box = Mailbox(local, canonical_domain(domain))
     address = str(box)
     sent = len(address.encode())
-    octets = sent - 1 - len(box.domain.encode())
+    octets = sent - 1 - len(box.domain)
     if octets > MAX_LOCAL:
         raise AddressError(
             f"the local part of {shown(address)} has {octets} octets; {MAX_LOCAL} are the most"
@@ -190,41 +196,35 @@ def _quoted(text: str) -> tuple[str, int]:
 
 
 def canonical_domain(domain: str) -> str:
-    """A domain in lower case, or an address literal, checked. Raises AddressError (RFC 5321, 4.1.2 and 4.1.3;
-    U-labels RFC 6531, 3.3)."""
+    """A domain in lower case and in A-labels, or an address literal in its shortest form, checked. So two
+    spellings of one domain are equal, and no domain needs SMTPUTF8. Raises AddressError (RFC 5321, 4.1.2 and
+    4.1.3; RFC 5890, 2.3.2.1)."""
     if domain.startswith("["):
-        domain = _literal(domain)
-    else:
-        domain = domain.lower()
-        if not domain:
-            raise AddressError("there is nothing after the @")
-        for label in domain.split("."):
-            _check_label(label, domain)
-    octets = len(domain.encode())
-    if octets > MAX_DOMAIN:
-        raise AddressError(f"the domain {shown(domain)} has {octets} octets; {MAX_DOMAIN} are the most")
-    return domain
+        return _literal(domain)
+    if not domain:
+        raise AddressError("there is nothing after the @")
+    ascii_form = domain
+    if not domain.isascii():
+        from mailstrom_cli.mail.idna import to_a_labels
+
+        ascii_form = to_a_labels(domain)
+    for label in ascii_form.split("."):
+        _check_label(label, domain)
+    if len(ascii_form) > MAX_DOMAIN:
+        raise AddressError(
+            f"the domain {shown(domain)} has {len(ascii_form)} octets; {MAX_DOMAIN} are the most"
+        )
+    return ascii_form.lower()
 
 
 def _check_label(label: str, domain: str) -> None:
     if not label:
         fault = "ends with a dot" if domain.endswith(".") else "has a dot at its start or two in a row"
         raise AddressError(f"the domain {shown(domain)} {fault}")
-    rest = label.strip(ALPHANUMERIC + "-")
-    if rest:
-        from unicodedata import category
-
-        for character in label:
-            kind = category(character)
-            if character.isascii():
-                fits = character in ALPHANUMERIC or character == "-"
-            else:
-                fits = kind[0] in "LM" or kind == "Nd" or character in CONTEXTUAL
-            if not fits:
-                name = (
-                    "a space" if character == " " else "a second @" if character == "@" else shown(character)
-                )
-                raise AddressError(f"the domain {shown(domain)} has {name} in it")
+    if label.strip(ALPHANUMERIC + "-"):
+        strange = next(c for c in label if c not in ALPHANUMERIC and c != "-")
+        name = "a space" if strange == " " else "a second @" if strange == "@" else shown(strange)
+        raise AddressError(f"the domain {shown(domain)} has {name} in it")
     if label.startswith("-") or label.endswith("-"):
         raise AddressError(f"the domain {shown(domain)} has a label that starts or ends with a hyphen")
     if len(label) > MAX_LABEL:
@@ -232,6 +232,7 @@ def _check_label(label: str, domain: str) -> None:
 
 
 def _literal(text: str) -> str:
+    """A literal for an IPv4 address, an IPv6 address, or what a tag yet unknown may say (RFC 5321, 4.1.3)."""
     inner = text[1:-1]
     if (
         not text.endswith("]")
@@ -241,32 +242,50 @@ def _literal(text: str) -> str:
     ):
         raise AddressError(f"the address literal {shown(text)} is not of the form [address]")
     tag, colon, content = inner.partition(":")
-    if not colon or _is_ipv6(inner):
-        if not _is_ipv4(inner):
+    if not colon or _ipv6(inner):
+        four = _ipv4(inner)
+        if not four:
             raise AddressError(f"{shown(text)} is not an IPv4 address; an IPv6 address is written [IPv6:...]")
-        return text
+        return f"[{four}]"
     if tag.lower() == "ipv6":
-        if not _is_ipv6(content):
+        six = _ipv6(content)
+        if not six:
             raise AddressError(f"the address literal {shown(text)} is not an IPv6 address")
-        return f"[IPv6:{content.lower()}]"
+        return f"[IPv6:{six}]"
     if not content or not tag or tag.strip(ALPHANUMERIC + "-") or tag.endswith("-"):
         raise AddressError(f"the address literal {shown(text)} is not of the form [tag:address]")
     return text
 
 
-def _is_ipv4(text: str) -> bool:
+def _ipv4(text: str) -> str:
+    """The address without leading zeros, which RFC 5321 takes for decimal; "" if it is none."""
     parts = text.split(".")
-    return len(parts) == 4 and all(p.isdigit() and len(p) <= 3 and int(p) <= 255 for p in parts)
+    fits = len(parts) == 4 and all(p.isdigit() and len(p) <= 3 and int(p) <= 255 for p in parts)
+    return ".".join([str(int(p)) for p in parts]) if fits else ""
 
 
-def _is_ipv6(text: str) -> bool:
-    """IPv6-addr of RFC 5321, 4.1.3: `::` stands for two groups or more."""
+def _ipv6(text: str) -> str:
+    """The address in its canonical form (RFC 5952, 4); "" if it is none. `::` stands for two groups or more
+    (RFC 5321, 4.1.3)."""
     head, elided, tail = text.partition("::")
-    groups = [g for half in (head, tail) if half for g in half.split(":")]
-    room = 6 if elided else 8
-    if groups and "." in groups[-1] and not text.endswith("::"):
-        if not _is_ipv4(groups.pop()):
-            return False
-        room -= 2
-    fits = len(groups) <= room if elided else len(groups) == room
-    return fits and all(1 <= len(g) <= 4 and not g.strip("0123456789abcdefABCDEF") for g in groups)
+    halves = [half.split(":") if half else [] for half in (head, tail)]
+    last = halves[1] if elided else halves[0]
+    if last and "." in last[-1]:
+        four = _ipv4(last.pop())
+        if not four:
+            return ""
+        a, b, c, d = map(int, four.split("."))
+        last += [f"{a << 8 | b:x}", f"{c << 8 | d:x}"]
+    known = len(halves[0]) + len(halves[1])
+    if known > 6 if elided else known != 8:
+        return ""
+    groups = [*halves[0], *["0"] * (8 - known), *halves[1]]
+    if any(not 1 <= len(group) <= 4 or group.strip("0123456789abcdefABCDEF") for group in groups):
+        return ""
+    padded = "".join([f":{int(group, 16):x}" for group in groups]) + ":"
+    for zeros in range(8, 1, -1):
+        run = ":" + "0:" * zeros
+        at = padded.find(run)
+        if at >= 0:
+            return f"{padded[1:at]}::{padded[at + len(run) : -1]}"
+    return padded[1:-1]

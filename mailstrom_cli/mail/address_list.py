@@ -8,12 +8,13 @@ dots in display names. Linear in the length of the field, and nothing recurses.
 
 from __future__ import annotations
 
-from mailstrom_cli.mail.address import AddressError, complete, mailbox, shown
+from mailstrom_cli.mail.address import AddressError, Mailbox, complete, mailbox, shown
+from mailstrom_cli.mail.comment import comment_end
 from mailstrom_cli.values import value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from mailstrom_cli.mail.address import Mailbox
+    from collections.abc import Container
 
     # What it is ("atom", "quoted", "literal", one of `<>@,;:.`, or "" at the end), its text, and where it
     # starts and ends.
@@ -27,10 +28,14 @@ ENDS_ATOM = frozenset(BLANK + SPECIALS)
 
 @value
 class AddressList:
-    """mailboxes: in order.  bare: where, in the text, the bare names end that were completed."""
+    """mailboxes: in order.  alone: the first that is a member of no group, or None.
+    bare: of every name that stands without a domain, its index in `mailboxes` and where it ends in the text.
+    names: where the display names, and those of groups, start and end in the text."""
 
     mailboxes: tuple[Mailbox, ...]
-    bare: tuple[int, ...] = ()
+    alone: Mailbox | None = None
+    bare: tuple[tuple[int, int], ...] = ()
+    names: tuple[tuple[int, int], ...] = ()
 
 
 def decoded(raw: bytes) -> str:
@@ -44,40 +49,46 @@ def decoded(raw: bytes) -> str:
         raise AddressError(f"octet 0x{octet:02X} is neither ASCII nor part of UTF-8", before) from None
 
 
-def parse_address_list(text: str, origin: str = "") -> AddressList:
+def parse_address_list(text: str, origin: str = "", known: Container[str] = ()) -> AddressList:
     """Every mailbox in an address field's value, folded or not, in order; a bare local name gets `origin` for
-    its domain, where that is given. Raises AddressError; the characters it counts are those of a line, from
-    1."""
-    return _Parser(text, origin).parse()
+    its domain. Where no origin is given, a bare name is an error, but for those that are `known` in lower
+    case. Raises AddressError; the characters it counts are those of a line, from 1."""
+    return _Parser(text, origin, known).parse()
 
 
 class _Parser:
     """Walks the tokens of one field, once."""
 
-    def __init__(self, text: str, origin: str) -> None:
+    def __init__(self, text: str, origin: str, known: Container[str]) -> None:
         self.text = text
         self.tokens = _tokens(text)
         self.origin = origin
+        self.known = known
         self.at = 0
         self.found: list[Mailbox] = []
-        self.bare: list[int] = []
+        self.group: Token | None = None  # the one that is open
+        self.alone: Mailbox | None = None
+        self.bare: list[tuple[int, int]] = []
+        self.names: list[tuple[int, int]] = []
 
     def parse(self) -> AddressList:
-        group: Token | None = None
         while True:
             words = self.words()
             mark = self.take()
             kind = mark[0]
             if kind == "<":
+                if words:
+                    self.names.append((words[0][2], words[-1][3]))
                 self.angle(mark)
             elif kind == "@":
                 self.add(words, mark)
             elif kind == ":":
-                if group:
+                if self.group:
                     raise self.error("a group starts", mark, " inside another")
                 if not words:
                     raise self.error("the group", mark, " has no name")
-                group = mark
+                self.names.append((words[0][2], words[-1][3]))
+                self.group = mark
                 continue
             elif kind in ("literal", ">"):
                 raise self.error(shown(mark[1]), mark, " stands where it has no meaning")
@@ -85,32 +96,30 @@ class _Parser:
                 if words:
                     self.add_bare(words, mark)
                 self.at -= 1  # the separator, once more
-            group = self.separator(group)
+            self.separator()
             if not self.tokens[self.at - 1][0]:
-                return AddressList(tuple(self.found), tuple(self.bare))
+                return AddressList(tuple(self.found), self.alone, tuple(self.bare), tuple(self.names))
 
-    def separator(self, group: Token | None) -> Token | None:
-        """Takes what follows an address: the group that is still open after it."""
+    def separator(self) -> None:
+        """Takes what follows an address or a group."""
         token = self.take()
         kind = token[0]
-        if kind == ",":
-            return group
         if kind == ";":
-            if not group:
+            if not self.group:
                 raise self.error("`;`", token, " ends no group; addresses are separated by commas")
+            self.group = None
             token = self.take()
-            if token[0] in (",", ""):
-                return None
-            raise self.error(shown(token[1]), token, " follows a group without a comma between")
-        if kind == "":
-            if group:
-                raise self.error("the group", group, " is not ended by a semicolon")
-            return None
-        if kind == "<":
+            if token[0] not in (",", ""):
+                raise self.error(shown(token[1]), token, " follows a group without a comma between")
+        elif kind == "":
+            if self.group:
+                raise self.error("the group", self.group, " is not ended by a semicolon")
+        elif kind == "<":
             raise self.error(
                 "`<`", token, " follows an address; a display name with an @ in it must be in quotes"
             )
-        raise self.error(shown(token[1]), token, " follows an address without a comma between")
+        elif kind != ",":
+            raise self.error(shown(token[1]), token, " follows an address without a comma between")
 
     def words(self) -> list[Token]:
         """Takes words and dots: a display name or a local part, as what follows tells."""
@@ -127,7 +136,7 @@ class _Parser:
         """Takes the domain that follows an @, and keeps the mailbox."""
         local = self.local(words, mark)
         try:
-            self.found.append(mailbox(local, self.domain()))
+            self.keep(mailbox(local, self.domain()))
         except AddressError as error:
             error.at = error.at or mark[2]
             raise
@@ -135,12 +144,20 @@ class _Parser:
     def add_bare(self, words: list[Token], mark: Token) -> None:
         """Keeps the mailbox of a bare local name."""
         local = self.local(words, mark)
+        self.bare.append((len(self.found), words[-1][3]))
+        if not self.origin and local.lower() in self.known:
+            self.keep(Mailbox(local, ""))
+            return
         try:
-            self.found.append(complete(local, self.origin))
+            self.keep(complete(local, self.origin))
         except AddressError as error:
             error.at = words[0][2]
             raise
-        self.bare.append(words[-1][3])
+
+    def keep(self, box: Mailbox) -> None:
+        self.found.append(box)
+        if self.alone is None and not self.group:
+            self.alone = box
 
     def local(self, words: list[Token], mark: Token) -> str:
         """The local part that words and dots in turn make, unquoted (RFC 5322, 3.4.1 and 4.4)."""
@@ -217,9 +234,11 @@ def _tokens(text: str) -> list[Token]:
             at += 1
             tokens.append((character, character, start, at))
         elif character == "(":
-            at = _comment_end(text, at)
+            at = comment_end(text, at)
+            if at < 0:
+                raise _error(text, "the comment", start, " has no closing parenthesis")
         elif character == '"':
-            content, at = _quoted(text, at)
+            content, at = quoted_string(text, at)
             tokens.append(("quoted", content, start, at))
         elif character == "[":
             at = text.find("]", at) + 1
@@ -237,24 +256,7 @@ def _tokens(text: str) -> list[Token]:
     return tokens
 
 
-def _comment_end(text: str, start: int) -> int:
-    """Where the comment that opens at `start` ends; comments nest (RFC 5322, 3.2.2)."""
-    depth, at, end = 1, start + 1, len(text)
-    while at < end:
-        character = text[at]
-        at += 1
-        if character == "(":
-            depth += 1
-        elif character == ")":
-            depth -= 1
-            if not depth:
-                return at
-        elif character == "\\":
-            at += 1
-    raise _error(text, "the comment", start, " has no closing parenthesis")
-
-
-def _quoted(text: str, start: int) -> tuple[str, int]:
+def quoted_string(text: str, start: int) -> tuple[str, int]:
     """The content of the quoted string at `start`, and where it ends (RFC 5322, 3.2.4)."""
     parts, at, end = [], start + 1, len(text)
     while at < end and text[at] != '"':

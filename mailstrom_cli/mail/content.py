@@ -40,6 +40,19 @@ class Content:
         elif self._whole:
             yield self._whole
 
+    def is_utf8(self) -> bool:
+        """Whether all of it is UTF-8. A second look at the octets."""
+        from codecs import getincrementaldecoder
+
+        decoder = getincrementaldecoder("utf-8")()
+        try:
+            for chunk in self.chunks():
+                decoder.decode(chunk)
+            decoder.decode(b"", True)
+        except UnicodeDecodeError:
+            return False
+        return True
+
     def line_of(self, wanted: str) -> int:
         """The line, counted from 1, of the first "nul" or of the first "long" line. A second look at the
         octets, for the message that is refused anyway."""

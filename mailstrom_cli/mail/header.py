@@ -55,19 +55,42 @@ class Header:
 def split_header(data: Data) -> Header:
     """The header section at the start of a message whose lines end with LF, CRLF or CR."""
     end, blank = _section(data)
+    whole = end <= MAX_HEADER
     section = crlf(data[: min(end, MAX_HEADER)])
-    fault = (1, f"the header section has over {MAX_HEADER} octets") if end > MAX_HEADER else None
-    if blank:
+    if blank and whole:
         section = section[:-2]
     elif section and not section.endswith(b"\n"):
         section += b"\r\n"
     mbox = _is_mbox_line(section)
     start = section.index(b"\n") + 1 if mbox else 0
     fields: list[Field] = []
-    if not fault:
-        fault = _split(section, start, 2 if mbox else 1, fields)
+    fault = _split(section, start, 2 if mbox else 1, fields)
+    if not whole and (not fault or len(fields) == MAX_FIELDS):
+        fields.clear()
+        fault = section.count(b"\n"), f"the header section has over {MAX_HEADER} octets"
     lines = section.count(b"\n") + blank
     return Header(tuple(fields), section[start:], lines, blank, end, mbox, fault)
+
+
+def ended_at_fault(data: Data, header: Header) -> Header:
+    """The header section as it is when an empty line stands before the line that is no field. Not when the
+    lines from there to the first empty one have a Bcc, which would show in the text."""
+    if header.fault is None or len(header.fields) >= MAX_FIELDS:
+        return header
+    if not header.fields and header.fault[0] > 1 + header.mbox:
+        return header  # too long to be looked at
+    lines = data[: min(header.end, MAX_HEADER)].splitlines(keepends=True)
+    before = header.fault[0] - 1
+    if header.fields and any(_name(line) in (b"bcc", b"resent-bcc") for line in lines[before:]):
+        return header
+    octets = b"".join([field.raw for field in header.fields])
+    end = sum(map(len, lines[:before]))
+    return Header(header.fields, octets, before, True, end, header.mbox, None)
+
+
+def _name(line: bytes) -> bytes:
+    name, colon, _ = line.partition(b":")
+    return name.rstrip(b" \t").lower() if colon else b""
 
 
 def _section(data: Data) -> tuple[int, bool]:

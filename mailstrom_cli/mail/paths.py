@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from mailstrom_cli.mail.address import AddressError, parse_mailbox, parse_reverse_path, unbracketed
+from mailstrom_cli.mail.address import AddressError, canonical_domain, parse_reverse_path
 from mailstrom_cli.mail.address_list import AddressList, decoded, parse_address_list
+from mailstrom_cli.mail.encoded_word import word_fault
+from mailstrom_cli.mail.recipients import Recipients
 from mailstrom_cli.values import value
 
 TYPE_CHECKING = False
@@ -21,13 +23,18 @@ DESTINATIONS = ("to", "cc", "bcc")
 
 @value
 class Paths:
-    """reverse_path: "" is the null one.  recipients: canonical, each once, in order.  authors: of From.
-    completed: fields, by their line, whose bare names got the origin, as they are to be sent."""
+    """reverse_path: "" is the null one.  recipients: (address, orcpt) in order, each address canonical and
+    once.  authors: of From.  completed: fields, by their line, whose bare names got the origin, as they are
+    to be sent."""
 
     reverse_path: str
-    recipients: tuple[str, ...]
+    recipients: tuple[tuple[str, str | None], ...]
     authors: AddressList
     completed: dict[int, bytes]
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        return tuple([address for address, _ in self.recipients])
 
 
 def find_paths(fields: Fields, request: Request, context: Context, findings: Findings) -> Paths:
@@ -48,23 +55,21 @@ def find_paths(fields: Fields, request: Request, context: Context, findings: Fin
         if field is None or (key.endswith("bcc") and key not in needed):
             continue
         origin = context.origin if key.startswith(prefix) else ""
-        parsed = _parse(field, origin, key in needed, findings)
+        parsed = _parse(field, origin, context, key in needed, findings)
         if parsed is not None:
             lists[key], text = parsed
-            if lists[key].bare and not key.endswith("bcc"):
-                completed[field.line] = _completed(field, text, lists[key].bare, origin)
+            if lists[key].bare and origin and not key.endswith("bcc"):
+                completed[field.line] = _completed(field, text, lists[key].bare, canonical_domain(origin))
                 what = f"names without a domain were completed with `{origin}`"
                 findings.fix(what, line=field.line, field=field.name)
-    _check_authors(fields, lists.get("from"), findings)
+            if b"=?" in field.raw:
+                _check_encoded_words(field, text, lists[key], findings)
+    _check_originators(fields, lists, findings)
     if request.reverse_path is not None:
         reverse_path = _asked_reverse_path(request.reverse_path, context, findings)
     else:
         reverse_path = _reverse_path(originator, lists, bool(prefix), findings)
-    if request.recipients is not None:
-        recipients = _asked_recipients(request.recipients, context, findings)
-    else:
-        boxes = [box for key in destinations if key in lists for box in lists[key].mailboxes]
-        recipients = tuple(dict.fromkeys(map(str, boxes)))
+    recipients = _recipients(request, context, findings, [lists[key] for key in destinations if key in lists])
     unread = any(fields.first(key) and key not in lists for key in destinations) or not fields.complete
     if not recipients and not unread and not request.recipients:
         names = "" if request.recipients is not None else f": {prefix.title()}To, Cc and Bcc name no address"
@@ -74,15 +79,18 @@ def find_paths(fields: Fields, request: Request, context: Context, findings: Fin
     return Paths(reverse_path, recipients, lists.get("from", AddressList(())), completed)
 
 
-def _parse(field: Field, origin: str, needed: bool, findings: Findings) -> tuple[AddressList, str] | None:
+def _parse(
+    field: Field, origin: str, context: Context, needed: bool, findings: Findings
+) -> tuple[AddressList, str] | None:
     """The addresses of a field, and the text they were parsed from, which has blanks for the field's name, so
     that positions in it are those in the message's lines."""
     try:
         text = " " * (field.colon + 1) + decoded(field.raw)[field.colon + 1 :]
     except AddressError:
         return None  # refused where the header is checked
+    known = context.aliases if field.key.rpartition("-")[2] in DESTINATIONS else ()
     try:
-        return parse_address_list(text, origin), text
+        return parse_address_list(text, origin, known), text
     except AddressError as error:
         line = field.line + text.count("\n", 0, error.at)
         report = findings.refuse if needed else findings.note
@@ -90,28 +98,43 @@ def _parse(field: Field, origin: str, needed: bool, findings: Findings) -> tuple
         return None
 
 
-def _completed(field: Field, text: str, bare: Sequence[int], origin: str) -> bytes:
+def _completed(field: Field, text: str, bare: Sequence[tuple[int, int]], domain: str) -> bytes:
     """The field with the origin put behind every bare name."""
     name = field.colon + 1
-    cuts = [name, *bare, len(text)]
+    cuts = [name, *[end for _, end in bare], len(text)]
     pieces = [text[a:b] for a, b in zip(cuts, cuts[1:], strict=False)]  # noqa: RUF007  (spares an import)
-    return field.raw[:name] + f"@{origin}".join(pieces).encode()
+    return field.raw[:name] + f"@{domain}".join(pieces).encode()
 
 
-def _check_authors(fields: Fields, authors: AddressList | None, findings: Findings) -> None:
+def _check_encoded_words(field: Field, text: str, parsed: AddressList, findings: Findings) -> None:
+    """Encoded-words in display names; in quotes or in an address they are shown as they stand."""
+    for start, end in parsed.names:
+        name = text[start:end]
+        if name.startswith('"') and "=?" in name and "?=" in name:
+            what: str | None = "an encoded-word stands in quotes, where it is not decoded"
+        else:
+            what = word_fault(name)
+        if what:
+            line = field.line + text.count("\n", 0, start)
+            findings.note(what, "RFC 2047, 5", line=line, field=field.name)
+            return
+    if any("=?" in box.local and "?=" in box.local for box in parsed.mailboxes):
+        what = "an encoded-word stands in an address, where it is not decoded"
+        findings.note(what, "RFC 2047, 5", line=field.line, field=field.name)
+
+
+def _check_originators(fields: Fields, lists: dict[str, AddressList], findings: Findings) -> None:
+    authors, sender = lists.get("from"), lists.get("sender")
     field = fields.first("from")
-    if field is None or authors is None:
-        return
-    if not authors.mailboxes and not _is_group(field):
-        findings.refuse("it names no address", "RFC 5322, 3.6.2", line=field.line, field=field.name)
-    if len(authors.mailboxes) > 1 and "sender" not in fields.by_key:
-        what = "it names several authors, and there is no Sender to tell which of them sends"
-        findings.note(what, "RFC 5322, 3.6.2", line=field.line, field=field.name)
-
-
-def _is_group(field: Field) -> bool:
-    """Whether a field without a mailbox has an empty group, which names nobody on purpose (RFC 6854)."""
-    return b";" in field.raw
+    if field is not None and authors is not None:
+        if not authors.mailboxes and not authors.names:
+            findings.refuse("it names no address", "RFC 5322, 3.6.2", line=field.line, field=field.name)
+        if len(authors.mailboxes) > 1 and "sender" not in fields.by_key:
+            what = "it names several authors, and there is no Sender to tell which of them sends"
+            findings.note(what, "RFC 5322, 3.6.2", line=field.line, field=field.name)
+    field = fields.first("sender")
+    if field is not None and sender is not None and len(sender.mailboxes) > 1:
+        findings.note("it names more than one", "RFC 5322, 3.6.2", line=field.line, field=field.name)
 
 
 def _reverse_path(
@@ -120,6 +143,8 @@ def _reverse_path(
     resent: bool,
     findings: Findings,
 ) -> str:
+    """The Sender's address, else the first author's. A group names nobody who could be told of a failure, and
+    nor do its members (RFC 6854, 2.1 and 4): then somebody else must be asked for."""
     hint = "name the sender with --from ADDRESS"
     if originator is None:
         if resent:
@@ -128,11 +153,15 @@ def _reverse_path(
         return ""  # a missing From is refused where the header is checked
     if originator.key not in lists:
         return ""
-    boxes = lists[originator.key].mailboxes
-    if not boxes and (originator.key != "from" or _is_group(originator)):
-        what = "it names no address to send from"
-        findings.refuse(what, "RFC 5322, 3.6.2", line=originator.line, field=originator.name, hint=hint)
-    return str(boxes[0]) if boxes else ""
+    found = lists[originator.key]
+    if found.alone is not None:
+        return str(found.alone)
+    if found.names or originator.key != "from":
+        group = bool(found.names)
+        what = "it has a group, which cannot be the sender" if group else "it names no address to send from"
+        rule = "RFC 6854, 2.1" if group else "RFC 5322, 3.6.2"
+        findings.refuse(what, rule, line=originator.line, field=originator.name, hint=hint)
+    return ""
 
 
 def _asked_reverse_path(text: str, context: Context, findings: Findings) -> str:
@@ -143,11 +172,17 @@ def _asked_reverse_path(text: str, context: Context, findings: Findings) -> str:
         return ""
 
 
-def _asked_recipients(texts: Sequence[str], context: Context, findings: Findings) -> tuple[str, ...]:
-    found: dict[str, None] = {}
-    for text in texts:
+def _recipients(
+    request: Request, context: Context, findings: Findings, lists: Sequence[AddressList]
+) -> tuple[tuple[str, str | None], ...]:
+    found = Recipients(context, findings)
+    for text in request.recipients or ():
         try:
-            found[str(parse_mailbox(unbracketed(text), context.origin))] = None
+            found.add_text(text)
         except AddressError as error:
             findings.refuse(str(error), "RFC 5321, 4.1.2", option="recipient")
-    return tuple(found)
+    for parsed in lists:
+        bare = {index for index, _ in parsed.bare}
+        for index, box in enumerate(parsed.mailboxes):
+            found.add(box, bare=index in bare)
+    return found.all()

@@ -1,21 +1,21 @@
 """From octets to a message that can be sent: its envelope, its final octets, and what was found on the way.
 
-A message is refused rather than harmed. What is changed: a missing Date, Message-ID or Resent-Date is added;
-Bcc, Resent-Bcc and Return-Path are taken out; bare names in address fields get the origin; an mbox separator
-line is dropped; every line end becomes CRLF, and the last line has one. Every other octet leaves as it came.
+A message is refused rather than harmed, and is changed only as `fixes` has it in a table. Every other octet
+leaves as it came.
 """
 
 from __future__ import annotations
 
 from mailstrom_cli.mail.address import needs_smtputf8
-from mailstrom_cli.mail.content import MAX_LINE, SLICE, Content, first_long_line
+from mailstrom_cli.mail.content import MAX_LINE, SLICE, Content
 from mailstrom_cli.mail.envelope import Envelope, Recipient
 from mailstrom_cli.mail.finding import Finding, Findings
-from mailstrom_cli.mail.header import split_header
+from mailstrom_cli.mail.fixes import Fixer
+from mailstrom_cli.mail.header import Field, ended_at_fault, split_header
+from mailstrom_cli.mail.mime_fields import check_mime_fields
 from mailstrom_cli.mail.paths import find_paths
 from mailstrom_cli.mail.request import Context, Request, check_options
-from mailstrom_cli.mail.stamp import date_time, message_id
-from mailstrom_cli.mail.structure import Fields, check_fields
+from mailstrom_cli.mail.structure import Fields, check_fields, note_long_lines
 from mailstrom_cli.values import value
 
 TYPE_CHECKING = False
@@ -23,13 +23,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from mailstrom_cli.mail.content import Data
-    from mailstrom_cli.mail.header import Field
+    from mailstrom_cli.mail.header import Header
     from mailstrom_cli.mail.paths import Paths
 
 __all__ = ["Context", "Finding", "Prepared", "Request", "check", "prepare"]
-
-REMOVED = ("bcc", "resent-bcc", "return-path")
-STAMPS = ("date", "message-id")
 
 
 @value
@@ -53,35 +50,46 @@ class Prepared:
 def prepare(data: Data, request: Request, context: Context) -> Prepared:
     """The message that the octets hold, ready to be sent as asked. Raises MailstromError, whose text has a
     line for every refusal: exit code 65, or 64 when nothing but the request is wrong."""
-    prepared, findings = _check(data, request, context)
+    prepared, findings = _check(data, request, context, thorough=False)
     if prepared is None:
         raise findings.error()
     return prepared
 
 
 def check(data: Data, request: Request, context: Context) -> tuple[Prepared | None, tuple[Finding, ...]]:
-    """As `prepare`, with all findings by line; no message when one of them is a refusal."""
-    prepared, findings = _check(data, request, context)
+    """As `prepare`, with all findings by line, and with those that are only worth telling to who asks for
+    them; no message when one of them is a refusal."""
+    prepared, findings = _check(data, request, context, thorough=True)
     return prepared, findings.in_order()
 
 
-def _check(data: Data, request: Request, context: Context) -> tuple[Prepared | None, Findings]:
+def _check(
+    data: Data, request: Request, context: Context, *, thorough: bool
+) -> tuple[Prepared | None, Findings]:
     findings = Findings()
     if len(data) > context.message_size:
         _refuse_size(len(data), context, findings)
         return None, findings
     check_options(request, findings)
     header = split_header(data)
-    fields = Fields(header)
+    author = None
+    if request.add_from is not None:
+        header = _header_of_a_text(data, header, findings)
+        author = _field_from(request.add_from)
+    fields = Fields(header, author)
     check_fields(header, fields, findings)
     body = Content(data, header.end)
     if fields.all:
         _check_body(body, header.lines, findings)
+        check_mime_fields(fields, body, findings)
+        if thorough:
+            note_long_lines(header, fields, findings)
     paths = find_paths(fields, request, context, findings)
-    identity, head = _head(header.octets, fields, paths, context, findings)
+    fixer = Fixer(fields, paths, body, context, findings)
+    head = fixer.fixed(header.octets)
     if header.blank:
         head += b"\r\n"
-    if data[-1:] not in (b"\n", b"\r"):
+    if data[-1:] not in (b"\n", b"\r") and len(data):
         findings.fix("the last line had no line end")
     size = len(head) + body.size
     if size > context.message_size:
@@ -90,11 +98,11 @@ def _check(data: Data, request: Request, context: Context) -> tuple[Prepared | N
         return None, findings
     envelope = Envelope(
         reverse_path=paths.reverse_path,
-        recipients=tuple([Recipient(address, request.notify) for address in paths.recipients]),
-        message_id=identity,
+        recipients=tuple([Recipient(address, request.notify, orcpt) for address, orcpt in paths.recipients]),
+        message_id=fixer.identity,
         size=size,
         body="8bitmime" if body.eight_bit or not head.isascii() else "7bit",
-        smtputf8=not head.isascii() or any(map(needs_smtputf8, (paths.reverse_path, *paths.recipients))),
+        smtputf8=not head.isascii() or any(map(needs_smtputf8, (paths.reverse_path, *paths.addresses))),
         at=request.at,
         expires=request.expires,
         key=request.key,
@@ -104,6 +112,20 @@ def _check(data: Data, request: Request, context: Context) -> tuple[Prepared | N
         submitter=request.submitter,
     )
     return Prepared(envelope, findings.in_order(), head, body), findings
+
+
+def _header_of_a_text(data: Data, header: Header, findings: Findings) -> Header:
+    """The header as a sendmail takes it: the first line that is no field is the first line of the text."""
+    ended = ended_at_fault(data, header)
+    if header.fault is not None and ended.fault is None:
+        what = "it is no header field, and an empty line was put before it"
+        findings.fix(what, "RFC 5322, 2.1", line=header.fault[0])
+    return ended
+
+
+def _field_from(value: str) -> Field:
+    """A From field that is not on any line of the message."""
+    return Field(0, "From", "from", f"From: {value}\r\n".encode("utf-8", "replace"), 4)
 
 
 def _refuse_size(size: int, context: Context, findings: Findings) -> None:
@@ -126,66 +148,11 @@ def _check_body(body: Content, before: int, findings: Findings) -> None:
         )
 
 
-def _head(
-    octets: bytes, fields: Fields, paths: Paths, context: Context, findings: Findings
-) -> tuple[str, bytes]:
-    """The Message-ID, and the header section as it is to be sent, without the empty line after it."""
-    changed = paths.completed
-    for key in REMOVED:
-        for field in fields.by_key.get(key, ()):
-            changed[field.line] = b""
-            findings.fix("removed", line=field.line, field=field.name)
-    added = b""
-    identity = ""
-    for key in STAMPS:
-        held = fields.first(key)
-        text = held.body if held else b""
-        if key == "message-id":
-            identity = _msg_id(text, held, paths, context, findings)
-            line = b"Message-ID: " + identity.encode()
-        else:
-            line = b"Date: " + date_time(context.now, context.timezone).encode()
-        if held and not text:
-            changed[held.line] = line + b"\r\n"
-            findings.fix("it was empty and was filled in", "RFC 5322, 3.6", line=held.line, field=held.name)
-        elif not held:
-            added += line + b"\r\n"
-            findings.fix("added", "RFC 5322, 3.6", field=line[: line.index(b":")].decode())
-    if fields.resent and "resent-date" not in fields.resent:
-        first = next(iter(fields.resent.values()))
-        stamp = b"Resent-Date: " + date_time(context.now, context.timezone).encode() + b"\r\n"
-        changed[first.line] = stamp + changed.get(first.line, first.raw)
-        findings.fix("added", "RFC 5322, 3.6.6", line=first.line, field="Resent-Date")
-    if changed:
-        for field in fields.all:
-            after = changed.get(field.line, b"")
-            if first_long_line(after) >= 0 > first_long_line(field.raw):
-                what = f"with its names completed it has a line over {MAX_LINE} octets"
-                findings.refuse(what, "RFC 5322, 2.1.1", line=field.line, field=field.name)
-        octets = b"".join([changed.get(field.line, field.raw) for field in fields.all])
-    return identity, octets + added
-
-
-def _msg_id(text: bytes, field: Field | None, paths: Paths, context: Context, findings: Findings) -> str:
-    """The Message-ID that the message has, whatever its form, else a new one (RFC 5322, 3.6.4)."""
-    if field is None or not text:
-        domains = [box.domain for box in paths.authors.mailboxes[:1]]
-        return message_id(context.token, context.now, (context.host, context.origin, *domains))
-    held = text.decode(errors="replace")
-    start = held.find("<")
-    end = held.find(">", start)
-    if start < 0 or end < 0 or "@" not in held[start:end] or " " in held[start:end]:
-        findings.note(
-            "it has not the form <left@right>", "RFC 5322, 3.6.4", line=field.line, field=field.name
-        )
-    return held[start : end + 1] if 0 <= start < end else held
-
-
 def _digest(data: Data, paths: Paths) -> str:
     """What a second use of a key must repeat: the octets as given, and the envelope's paths."""
     from hashlib import sha256
 
-    digest = sha256(repr((paths.reverse_path, paths.recipients)).encode())
+    digest = sha256(repr((paths.reverse_path, paths.addresses)).encode())
     for at in range(0, len(data), SLICE):
         digest.update(data[at : at + SLICE])
     return digest.hexdigest()

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from mailstrom_cli.mail.address import AddressError
 from mailstrom_cli.mail.address_list import decoded
+from mailstrom_cli.mail.comment import without_comments
 from mailstrom_cli.mail.content import MAX_LINE, first_long_line
+from mailstrom_cli.mail.date import date_fault
+from mailstrom_cli.mail.encoded_word import word_fault
+from mailstrom_cli.mail.signature import Signed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from mailstrom_cli.mail.finding import Findings
     from mailstrom_cli.mail.header import Field, Header
 
@@ -19,26 +25,34 @@ RESENT = frozenset(
     f"resent-{name}" for name in ("date", "from", "sender", "to", "cc", "bcc", "message-id", "reply-to")
 )
 TRACE = ("received", "return-path")
+TEXTS = ("subject", "comments", "content-description")  # unstructured, and shown to people
 MAX_RECEIVED = 99  # RFC 5321, 6.3: at least 100 tell of a loop
+GOOD_LINE = 78  # octets (RFC 5322, 2.1.1: a line should have no more)
+CONTROLS = bytes([*range(1, 9), 11, 12, *range(14, 32), 127])
 
 
 class Fields:
     """A header's fields by their names.
 
     all: in order.  complete: there is a header, and every line of it is part of one.
-    resent: those of the first Resent- block, which is of the last resending (RFC 5322, 3.6.6); it ends where
-    a name of it repeats or a trace field comes.
+    blocks: the Resent- fields of each resending, the last one first (RFC 5322, 3.6.6); a block ends where a
+    name of it repeats or a trace field comes.  resent: the first of the blocks.
+    signed: what the signatures in it cover.
     """
 
-    def __init__(self, header: Header) -> None:
+    def __init__(self, header: Header, added: Field | None = None) -> None:
+        """added: a field that is to come behind the others, if there is none of its name."""
         self.all = header.fields
-        self.complete = header.fault is None and header.fields != ()
         self.by_key: dict[str, list[Field]] = {}
         for field in header.fields:
             self.by_key.setdefault(field.key, []).append(field)
-        self.resent: dict[str, Field] = {}
-        if not RESENT.isdisjoint(self.by_key):
-            self._find_block()
+        if added is not None and added.key not in self.by_key:
+            self.all = (*self.all, added)
+            self.by_key[added.key] = [added]
+        self.complete = header.fault is None and self.all != ()
+        self.blocks = [] if RESENT.isdisjoint(self.by_key) else list(_blocks(self.all))
+        self.resent: dict[str, Field] = self.blocks[0] if self.blocks else {}
+        self.signed = Signed(self.by_key)
 
     def first(self, key: str) -> Field | None:
         """The field of this name that stands first; of the first block, if it is a Resent- field."""
@@ -46,12 +60,17 @@ class Fields:
             return self.resent.get(key)
         return self.by_key[key][0] if key in self.by_key else None
 
-    def _find_block(self) -> None:
-        for field in self.all:
-            if field.key in RESENT and field.key not in self.resent:
-                self.resent[field.key] = field
-            elif self.resent and (field.key in RESENT or field.key in TRACE):
-                return
+
+def _blocks(fields: tuple[Field, ...]) -> Iterator[dict[str, Field]]:
+    block: dict[str, Field] = {}
+    for field in fields:
+        if block and (field.key in TRACE or field.key in block):
+            yield block
+            block = {}
+        if field.key in RESENT:
+            block[field.key] = field
+    if block:
+        yield block
 
 
 def check_fields(header: Header, fields: Fields, findings: Findings) -> None:
@@ -60,40 +79,20 @@ def check_fields(header: Header, fields: Fields, findings: Findings) -> None:
     if not fields.all:
         _refuse_without_fields(header, findings)
         return
-    first = 2 if header.mbox else 1
     if header.mbox:
         findings.fix("the separator line of an mbox was dropped", line=1)
-    octets = header.octets
-    if (at := octets.find(b"\0")) >= 0:
-        line = first + octets.count(b"\n", 0, at)
-        findings.refuse("a NUL octet is in the header", "RFC 5322, 4", line=line)
-    if (at := first_long_line(octets)) >= 0:
-        length = octets.index(b"\r", at) - at
-        line = first + octets.count(b"\n", 0, at)
-        name = next((f.name for f in reversed(fields.all) if f.line <= line), None)
-        findings.refuse(
-            f"the line has {length} octets; {MAX_LINE} are the most",
-            "RFC 5322, 2.1.1",
-            line=line,
-            field=name,
-            hint="fold long header fields at a blank",
-        )
-    if not octets.isascii():
-        _check_utf8(fields, findings)
-    for field in fields.all:
-        if field.raw[field.colon - 1] in b" \t":
-            findings.note(
-                "a blank stands before its colon", "RFC 5322, 4.5", line=field.line, field=field.name
-            )
+    _check_octets(header, fields, findings)
     for key in ONCE:
-        same = fields.by_key.get(key, [])
+        same = fields.by_key.get(key, ())
         if len(same) > 1:
             what = f"it may stand once, and is on line {same[0].line} already"
             findings.refuse(what, "RFC 5322, 3.6", line=same[1].line, field=same[1].name)
-    received = fields.by_key.get("received", [])
+    received = fields.by_key.get("received", ())
     if len(received) > MAX_RECEIVED:
         what = f"there are {len(received)} of it: the message runs in a loop"
         findings.refuse(what, "RFC 5321, 6.3", line=received[MAX_RECEIVED].line, field="Received")
+    _check_order(fields, findings)
+    _check_values(fields, findings)
     if header.fault:
         line, what = header.fault
         hint = "an empty line must stand between the header and the text"
@@ -101,6 +100,15 @@ def check_fields(header: Header, fields: Fields, findings: Findings) -> None:
     elif "from" not in fields.by_key:
         hint = "every message names its author: `From: you@example.org`"
         findings.refuse("it is missing", "RFC 5322, 3.6.2", field="From", hint=hint)
+
+
+def note_long_lines(header: Header, fields: Fields, findings: Findings) -> None:
+    """That lines are longer than they should be: it harms nothing, and is told on request only."""
+    lines = header.octets.split(b"\r\n")
+    long = [number for number, line in enumerate(lines, 1 + header.mbox) if GOOD_LINE < len(line) <= MAX_LINE]
+    if long:
+        what = f"lines should have {GOOD_LINE} octets at most; of the header, {len(long)} have more"
+        findings.note(what, "RFC 5322, 2.1.1", line=long[0], field=_field_at(fields, long[0]))
 
 
 def _refuse_without_fields(header: Header, findings: Findings) -> None:
@@ -113,6 +121,55 @@ def _refuse_without_fields(header: Header, findings: Findings) -> None:
         findings.refuse(what, "RFC 5322, 3.6", line=header.lines, hint=hint)
     else:
         findings.refuse("the message is empty", hint=hint)
+
+
+def _field_at(fields: Fields, line: int) -> str | None:
+    return next((f.name for f in reversed(fields.all) if 0 < f.line <= line), None)
+
+
+def _check_octets(header: Header, fields: Fields, findings: Findings) -> None:
+    octets = header.octets
+    first = 2 if header.mbox else 1
+    if (at := octets.find(b"\0")) >= 0:
+        line = first + octets.count(b"\n", 0, at)
+        findings.refuse("a NUL octet is in the header", "RFC 5322, 4", line=line)
+    if (at := first_long_line(octets)) >= 0:
+        length = octets.index(b"\r", at) - at
+        line = first + octets.count(b"\n", 0, at)
+        findings.refuse(
+            f"the line has {length} octets; {MAX_LINE} are the most",
+            "RFC 5322, 2.1.1",
+            line=line,
+            field=_field_at(fields, line),
+            hint="fold long header fields at a blank",
+        )
+    if not octets.isascii():
+        _check_utf8(fields, findings)
+    controls = len(octets.translate(None, CONTROLS)) < len(octets)
+    folds = b" \r\n" in octets or b"\t\r\n" in octets
+    for field in fields.all:
+        raw = field.raw
+        if raw[field.colon - 1] in b" \t":
+            what = "a blank stands before its colon"
+            findings.note(what, "RFC 5322, 4.5", line=field.line, field=field.name)
+        if controls and len(raw.translate(None, CONTROLS)) < len(raw):
+            what = "it has a control character in it"
+            findings.note(what, "RFC 5322, 4.1", line=field.line, field=field.name)
+        if folds and (at := _blank_line(raw)):
+            what = "a line of it is nothing but blanks, and ends the header for some"
+            line = field.line + raw.count(b"\n", 0, at)
+            findings.note(what, "RFC 5322, 3.2.2", line=line, field=field.name)
+
+
+def _blank_line(raw: bytes) -> int:
+    """Where the first line of a field that has nothing but blanks starts; 0 for none."""
+    at = raw.find(b"\n") + 1
+    while at < len(raw):
+        end = raw.index(b"\n", at) + 1
+        if not raw[at:end].strip():
+            return at
+        at = end
+    return 0
 
 
 def _check_utf8(fields: Fields, findings: Findings) -> None:
@@ -130,3 +187,59 @@ def _check_utf8(fields: Fields, findings: Findings) -> None:
                 field=field.name,
                 hint="write header text as UTF-8 or as encoded-words (RFC 2047)",
             )
+
+
+def _check_order(fields: Fields, findings: Findings) -> None:
+    """Trace fields and Resent- blocks are put on top of what is there (RFC 5321, 4.4; RFC 5322, 3.6)."""
+    if not fields.blocks and "received" not in fields.by_key:
+        return
+    body = next((f.line for f in fields.all if f.key in ONCE), 0)
+    for field in fields.all:
+        if (field.key in TRACE or field.key in RESENT) and field.line > body > 0:
+            rule = "RFC 5321, 4.4" if field.key in TRACE else "RFC 5322, 3.6"
+            what = f"it belongs on top of the header, and the message's own fields start on line {body}"
+            findings.note(what, rule, line=field.line, field=field.name)
+            break
+    for block in fields.blocks:
+        first = next(iter(block.values()))
+        missing = [n for n in ("Resent-Date", "Resent-From") if n.lower() not in block]
+        if missing and block is not fields.resent:  # what the first one lacks is added, or refused
+            what = f"its block of Resent- fields has no {' and no '.join(missing)}"
+            findings.note(what, "RFC 5322, 3.6.6", line=first.line, field=first.name)
+
+
+def _check_values(fields: Fields, findings: Findings) -> None:
+    """Dates, identities and texts, which are kept whatever they are."""
+    for key in ("date", *(["resent-date"] if fields.resent else [])):
+        for field in fields.by_key.get(key, ()):
+            text = field.body.decode("utf-8", "replace")
+            if text and (told := date_fault(text)):
+                findings.note(*told, line=field.line, field=field.name)
+    for key in ("message-id", *(["resent-message-id"] if fields.resent else [])):
+        for field in fields.by_key.get(key, ()):
+            if field.body and not _is_msg_id(field.body.decode("utf-8", "replace")):
+                what = "it has not the form <left@right>"
+                findings.note(what, "RFC 5322, 3.6.4", line=field.line, field=field.name)
+    for key in TEXTS:
+        for field in fields.by_key.get(key, ()):
+            text = field.body.decode("utf-8", "replace")
+            if "=?" in text and (fault := word_fault(text)):
+                findings.note(fault, "RFC 2047, 5", line=field.line, field=field.name)
+
+
+def _is_msg_id(text: str) -> bool:
+    """Whether a value is one msg-id (RFC 5322, 3.6.4); a left side in quotes is obsolete, and too rare."""
+    text = without_comments(text).strip(" \t")
+    left, at, right = text[1:-1].partition("@")
+    if not (text.startswith("<") and text.endswith(">") and at):
+        return False
+    literal = right.startswith("[") and right.endswith("]") and not set(right[1:-1]) & set("[]\\ \t<>")
+    return is_dot_atom(left) and (literal or is_dot_atom(right))
+
+
+def is_dot_atom(text: str) -> bool:
+    """Whether a text is a dot-atom-text (RFC 5322, 3.2.3; RFC 6532, 3.2)."""
+    return all(text.split(".")) and not ATOM_ENDS.intersection(text)
+
+
+ATOM_ENDS = frozenset(' \t\r\n()<>[]:;@\\,"')
