@@ -176,6 +176,7 @@ class Mailstrom:
             timezone=time.localtime(now).tm_gmtoff,
             message_size=limits.message_size,
             recipients=limits.recipients,
+            aliases=self.settings.aliases,
         )
 
     # --- looking ---
