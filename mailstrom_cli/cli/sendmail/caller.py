@@ -11,9 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pwd import struct_passwd
 
-ATOM_AND_BLANK = frozenset(
-    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 !#$%&'*+-/=?^_`{|}~"
-)
+ATOMS_AND_BLANKS = frozenset(ATEXT + " ")
 
 
 def login(environ: Mapping[str, str]) -> str:
@@ -67,7 +65,7 @@ def _phrase(name: str) -> str:
         from mailstrom_cli.mail.encoded_word import encoded_words
 
         return " ".join(encoded_words(name))
-    if set(name) <= ATOM_AND_BLANK:
+    if set(name) <= ATOMS_AND_BLANKS:
         return name
     escaped = name.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'

@@ -1,15 +1,13 @@
-"""The message on stdin as sendmail reads it: up to a line of one dot, and with a header where it has none."""
+"""The message on stdin as sendmail reads it without -i: up to a line of one dot."""
 
 from __future__ import annotations
-
-from mailstrom_cli.mail.header import NAME
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-LONGEST_NAME = 1000  # octets that are looked at for the name of a first field
 DOTS = (b"\n.\n", b"\n.\r\n")
+BEGUN = (b"\n.\r", b"\n.", b"\n")
 
 
 def until_dot(pieces: Iterable[bytes]) -> Iterator[bytes]:
@@ -23,34 +21,12 @@ def until_dot(pieces: Iterable[bytes]) -> Iterator[bytes]:
             yield held[given : min(ends) + 1]
             return
         # The beginning of such a line waits for what follows; the line end before it was passed on.
-        at = next((len(held) - n for n in (3, 2, 1) if held[-n:] in (b"\n.\r", b"\n.", b"\n")), len(held))
+        at = len(held) - next((len(begun) for begun in BEGUN if held.endswith(begun)), 0)
         if at < len(held):
             yield held[given : at + 1]
             held, given = held[at:], 1
         else:
             yield held[given:]
             held, given = b"", 0
-    if held not in (b"\n.", b"\n.\r"):
+    if held not in BEGUN:
         yield held[given:]
-
-
-def with_header(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """The pieces, with an empty line before a text that does not begin with a header field; the separator
-    line of an mbox may come first."""
-    rest = iter(pieces)
-    head = b""
-    for piece in rest:
-        head += piece
-        if head.count(b"\n", 0, 2 * LONGEST_NAME) >= 2 or len(head) >= 2 * LONGEST_NAME:
-            break
-    start = head.find(b"\n") + 1 if head.startswith(b"From ") and not _begins_field(head) else 0
-    if not _begins_field(head[start:]) and not head.startswith((b"\n", b"\r\n"), start):
-        head = head[:start] + b"\n" + head[start:]
-    yield head
-    yield from rest
-
-
-def _begins_field(text: bytes) -> bool:
-    name, colon, _ = text[:LONGEST_NAME].partition(b":")
-    name = name.rstrip(b" \t")
-    return bool(colon and name) and not name.translate(None, NAME)

@@ -97,7 +97,7 @@ class Front:
         data = self._read(call)
         try:
             ids = self._store(call, data)
-        except (MailstromError, OSError, MemoryError):
+        except Exception:
             self._save(call, data)
             raise
         if call.verbose:
@@ -106,13 +106,11 @@ class Front:
 
     def _read(self, call: Call) -> Data:
         """The message on stdin, within the size limit."""
-        from mailstrom_cli.cli.sendmail.letter import until_dot, with_header
+        from mailstrom_cli.cli.sendmail.letter import until_dot
         from mailstrom_cli.cli.source import gather, pieces
 
         given = pieces(0)
-        return gather(
-            with_header(until_dot(given) if call.dot_ends else given), self.mail.settings.limits.message_size
-        )
+        return gather(until_dot(given) if call.dot_ends else given, self.mail.settings.limits.message_size)
 
     def _store(self, call: Call, data: Data) -> list[str]:
         request = self._request(call, self._recipients(call, data))

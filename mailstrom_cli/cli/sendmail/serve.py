@@ -6,7 +6,6 @@ import os
 
 from mailstrom_cli.cli import source
 from mailstrom_cli.cli.sendmail import dialogue
-from mailstrom_cli.cli.sendmail.letter import with_header
 from mailstrom_cli.errors import DATA, MailstromError
 
 TYPE_CHECKING = False
@@ -46,7 +45,7 @@ def _receive(session: Dialogue, lines: _Lines, ends: bytes, store: Store) -> str
     """Take the message after DATA, store it, and give the reply."""
     content = dialogue.content(lines.each(), ends)
     try:
-        data = source.gather(with_header(content), session.message_size)
+        data = source.gather(content, session.message_size)
     except MailstromError as error:
         for _ in content:  # the client goes on to the end of what it sends
             pass
