@@ -41,7 +41,8 @@ class Header:
     the empty line after it.  lines: how many lines of the input it has, that empty one included.
     blank: whether there is an empty line.  end: where the body starts in the input.
     mbox: the line `From ...` before it was there.  fault: the first line that is no field, with what is wrong
-    with it, or None; no field after it is told of."""
+    with it, or None; no field after it is told of.  cut: ended before a line that is no field, where the
+    input has no empty line."""
 
     fields: tuple[Field, ...]
     octets: bytes
@@ -50,6 +51,7 @@ class Header:
     end: int
     mbox: bool
     fault: tuple[int, str] | None
+    cut: bool = False
 
 
 def split_header(data: Data) -> Header:
@@ -85,7 +87,7 @@ def ended_at_fault(data: Data, header: Header) -> Header:
         return header
     octets = b"".join([field.raw for field in header.fields])
     end = sum(map(len, lines[:before]))
-    return Header(header.fields, octets, before, True, end, header.mbox, None)
+    return Header(header.fields, octets, before, True, end, header.mbox, None, True)
 
 
 def _name(line: bytes) -> bytes:

@@ -131,13 +131,16 @@ def _encode_addresses(text: str, out: _Out) -> None:
     while at < end:
         character = text[at]
         if name and at == name[0]:
-            out.put(text[plain:at])
-            if at and text[at - 1] not in BLANK:
-                out.put(" ")
-            out.words(list(_phrase(text[at : name[1]])))
-            at = plain = name[1]
-            if not text[at - 1].isascii() and text[at : at + 1] not in BLANK:
-                out.put(" ")
+            phrase = text[at : name[1]]
+            if not phrase.isascii():
+                before = text[plain:at].rstrip(" \t")
+                out.put(before)
+                out.blanks(text[plain + len(before) : at] or " ", LEAST)
+                out.words(list(_phrase(phrase)))
+                plain = name[1]
+                if text[plain] not in BLANK:
+                    out.put(" ")
+            at = name[1]
             name = next(names, None)
         elif character == "(":
             out.put(text[plain:at])

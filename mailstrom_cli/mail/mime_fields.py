@@ -5,6 +5,7 @@ Only what can be told from the header, and from whether the body is ASCII or UTF
 
 from __future__ import annotations
 
+from mailstrom_cli.mail.address import shown
 from mailstrom_cli.mail.comment import without_comments
 
 TYPE_CHECKING = False
@@ -44,7 +45,7 @@ def check_mime_fields(fields: Fields, body: Content, findings: Findings) -> None
         what = f"parts within {main} have their own encodings; their whole has none"
         findings.note(what, "RFC 2045, 6.4", line=encoding.line, field=encoding.name)
     elif body.eight_bit and (version or encoding) and named not in ("8bit", "binary"):
-        what = f"the text is not ASCII, and its encoding is said to be {named}"
+        what = f"the text is not ASCII, and its encoding is said to be {shown(named)}"
         line = encoding.line if encoding else None
         findings.note(what, "RFC 2045, 6.2", line=line, field="Content-Transfer-Encoding")
 

@@ -80,10 +80,15 @@ def _check(
     check_fields(header, fields, findings)
     body = Content(data, header.end)
     if fields.all:
-        _check_body(body, header.lines, findings)
+        if body.nul:
+            what, line = "a NUL octet is in the body", header.lines + body.line_of("nul")
+            findings.refuse(what, "RFC 5322, 4", line=line, hint="encode binary content as base64")
         check_mime_fields(fields, body, findings)
         if thorough:
             note_long_lines(header, fields, findings)
+        if body.longest:
+            header, body = _within_lines(data, header, body, findings)
+            fields = Fields(header, author)
     paths = find_paths(fields, request, context, findings)
     fixer = Fixer(fields, paths, body, context, findings)
     head = fixer.fixed(header.octets)
@@ -133,19 +138,26 @@ def _refuse_size(size: int, context: Context, findings: Findings) -> None:
     findings.refuse(what, "RFC 1870", hint="`message_size` in [limits] sets the limit")
 
 
-def _check_body(body: Content, before: int, findings: Findings) -> None:
-    if body.nul:
-        line = before + body.line_of("nul")
+def _within_lines(data: Data, header: Header, body: Content, findings: Findings) -> tuple[Header, Content]:
+    """The header and the text with the parts encoded anew that have lines too long; refused where that cannot
+    be done."""
+    from mailstrom_cli.mail.recoded import recoded
+
+    line = header.lines + body.line_of("long")
+    if header.cut:
+        data = header.octets + b"\r\n" + data[header.end :]
+    outcome = recoded(data, header) if not (body.nul or header.fault) else "the message is broken otherwise"
+    if isinstance(outcome, str):
         findings.refuse(
-            "a NUL octet is in the body", "RFC 5322, 4", line=line, hint="encode binary content as base64"
-        )
-    if body.longest:
-        findings.refuse(
-            f"the line has over {MAX_LINE} octets; the longest has {body.longest}",
+            f"the line has over {MAX_LINE} octets, the longest {body.longest}, and stays so, as {outcome}",
             "RFC 5322, 2.1.1",
-            line=before + body.line_of("long"),
+            line=line,
             hint="encode the text as quoted-printable or base64",
         )
+        return header, body
+    what = f"lines of up to {body.longest} octets were encoded as quoted-printable or base64"
+    findings.fix(what, "RFC 5322, 2.1.1", line=line)
+    return outcome
 
 
 def _digest(data: Data, paths: Paths) -> str:

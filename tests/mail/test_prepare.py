@@ -357,8 +357,9 @@ def test_the_digest_of_a_key_tells_messages_and_recipients_apart_but_not_times()
             "line 2: field `X`: the line has 999 octets; 998 are the most (RFC 5322, 2.1.1)",
         ),
         (
-            PLAIN + b"y" * 999,
-            "line 7: the line has over 998 octets; the longest has 999 (RFC 5322, 2.1.1)",
+            PLAIN + b"y" * 999 + b"\r.",
+            "line 7: the line has over 998 octets, the longest 999, and stays so, as some of its lines end with "
+            "CR alone (RFC 5322, 2.1.1)",
         ),
         (
             b"Received: x\n" * 100 + PLAIN,
