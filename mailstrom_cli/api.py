@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
     from mailstrom_cli.config.schema import Settings
+    from mailstrom_cli.mail.finding import Finding
     from mailstrom_cli.mail.status import Result
     from mailstrom_cli.store.base import Store
     from mailstrom_cli.store.entry import Entry, Event
@@ -108,6 +109,14 @@ class Mailstrom:
     def check(self, message: bytes | mmap.mmap, request: Request) -> Prepared:
         """What would be stored. Raises MailstromError with exit code 65, and 64 for the request."""
         return prepare(message, request, self._context(time.time()))
+
+    def examine(
+        self, message: bytes | mmap.mmap, request: Request
+    ) -> tuple[Prepared | None, tuple[Finding, ...]]:
+        """What would be stored, or None for a message that is refused; and everything that was found."""
+        from mailstrom_cli.mail.prepare import check
+
+        return check(message, request, self._context(time.time()))
 
     def submit(self, message: bytes | mmap.mmap, request: Request) -> Submitted:
         """Store one message durably. Raises MailstromError; then nothing is stored."""
