@@ -45,9 +45,14 @@ def run(options: Mapping[str, Any], files: Sequence[str]) -> int:
     if options["key"] is not None and (len(files) > 1 or options["mbox"]):
         raise MailstromError("--key names one message, and more are given", "submit them one by one")
     mail = Mailstrom.open(options["config"], options["spool"], options["via"])
+    messages = _messages(files, options, mail.settings.limits.message_size)
+    if options["check"]:
+        from mailstrom_cli.cli.check import check_all
+
+        return check_all(mail, messages, request, as_json=options["json"], quiet=options["quiet"])
     code, ids = OK, []
-    for group in _groups(_messages(files, options, mail.settings.limits.message_size)):
-        for name, outcome in _submit(mail, group, request, check=options["check"]):
+    for group in _groups(messages):
+        for name, outcome in _submit(mail, group, request):
             if isinstance(outcome, MailstromError):
                 told = report.failed(outcome, name)
                 code = code or told
@@ -197,30 +202,13 @@ def _groups(
 
 
 def _submit(
-    mail: Mailstrom,
-    group: list[tuple[str | None, Data | MailstromError]],
-    request: Request,
-    *,
-    check: bool,
+    mail: Mailstrom, group: list[tuple[str | None, Data | MailstromError]], request: Request
 ) -> Iterator[tuple[str | None, Submitted | MailstromError]]:
     """What became of each message of a group, in order."""
     good = [(data, request) for _, data in group if not isinstance(data, MailstromError)]
-    if check:
-        outcomes = iter([_check(mail, data, request) for data, _ in good])
-    else:
-        outcomes = iter(mail.submit_many(good))
+    outcomes = iter(mail.submit_many(good))
     for name, data in group:
         yield name, data if isinstance(data, MailstromError) else next(outcomes)
-
-
-def _check(mail: Mailstrom, data: Data, request: Request) -> Submitted | MailstromError:
-    try:
-        prepared = mail.check(data, request)
-    except MailstromError as error:
-        return error
-    envelope = prepared.envelope
-    fixes = tuple(str(fix) for fix in prepared.fixes)
-    return Submitted("", envelope.message_id, fixes, tuple(r.address for r in envelope.recipients))
 
 
 # --- telling ---
@@ -229,29 +217,23 @@ def _check(mail: Mailstrom, data: Data, request: Request) -> Submitted | Mailstr
 def _tell(done: Submitted, options: Mapping[str, Any]) -> None:
     """The id on stdout. What is stored stays stored when stdout cannot be written to, so that is no failure:
     a caller that sees one would submit the message again."""
-    if (options["verbose"] or options["check"]) and not options["quiet"]:
+    if options["verbose"]:
         for fix in done.fixes:
             report.tell("note", fix)
-    line = ""
+    line = done.id
     if options["json"]:
         import json
 
         fields = {
-            "id": done.id or None,
+            "id": done.id,
             "message_id": done.message_id,
             "fixes": list(done.fixes),
             "recipients": list(done.recipients),
         }
         line = json.dumps(fields)
-    elif not options["check"]:
-        line = done.id
-    if not line:
-        return
     try:
         report.write_out(line + "\n")
     except OSError as error:
-        if not done.id:
-            raise
         report.tell("warning", f"stored as {done.id}, but stdout: {error.strerror}")
         report.forget_stdout()
 

@@ -107,10 +107,10 @@ def test_json_is_one_object_a_line(process: Run) -> None:
 
 def test_check_stores_nothing_and_tells_the_fixes(process: Run, spool: Path) -> None:
     done = process("submit", "--check", input=MESSAGE)
-    assert (done.code, done.out) == (0, "")
-    assert "note: field `Date`: added" in done.err
+    assert (done.code, done.err) == (0, "")
+    assert "stdin: fixed: field `Date`: added" in done.out
     assert json.loads(process("submit", "--check", "--json", input=MESSAGE).out)["id"] is None
-    assert process("submit", "--check", "-q", input=MESSAGE).err == ""
+    assert process("submit", "--check", "-q", input=MESSAGE).out == ""
     assert process("submit", "--check", input=BAD).code == 65
     assert not spool.exists()
 
