@@ -245,9 +245,9 @@ KEYS = (
     Key("log.format", kinds.choice("text", "json"), "text or json"),
     Key("log.level", kinds.choice("error", "warning", "info", "debug"), "error, warning, info or debug"),
     Key("sendmail.t_args", kinds.choice("add", "remove"),
-        "with -t the addresses on the command line are further recipients (add), or none (remove)"),
+        "with -t the addresses on the command line are further recipients (add), or taken off (remove)"),
     Key("sendmail.not_stored_exit", kinds.integer(1, 255, "an exit code"),
-        "when nothing could be stored now; not 75, which PHP takes for success"),
+        "when nothing could be stored now; not 75, which some callers take for success"),
 )  # fmt: skip
 
 TABLES = {

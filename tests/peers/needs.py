@@ -12,6 +12,7 @@ from .process import find
 
 PACKAGES = {
     "dovecot": "dovecot-lmtpd",
+    "php": "php-cli",
     "exim4": "exim4-daemon-light, or .ci/run, which unpacks it beside Postfix",
 }
 

@@ -1,7 +1,7 @@
 """What sendmail does, by what it is asked: a message stored, SMTP spoken, the queue listed or flushed.
 
 Exit code 0 means that the message is stored and synced, whatever happens to it later. When nothing could be
-stored just now it is [sendmail] not_stored_exit, 71 by default: PHP takes the usual 75 for success.
+stored just now it is [sendmail] not_stored_exit, 71 by default: some callers take the usual 75 for success.
 """
 
 from __future__ import annotations
