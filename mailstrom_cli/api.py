@@ -288,30 +288,40 @@ class Mailstrom:
     # --- delivering ---
 
     def flush(
-        self, ids: Iterable[str] = (), everything: bool = False, on_result: OnResult | None = None
+        self,
+        ids: Iterable[str] = (),
+        everything: bool = False,
+        on_result: OnResult | None = None,
+        seconds: float | None = None,
     ) -> None:
         """One pass over what is due; `everything` ignores the back-off, and so does naming a message.
 
         Beside a running `run` it wakes that and waits for its pass. on_result: told after each attempt.
         """
-        from mailstrom_cli.queue import flusher
+        from mailstrom_cli.queue.flush import flush
 
         found = [self.store.find(name) for name in ids]
-        flusher.flush(self.settings, self.store, found, everything, on_result)
+        flush(self.settings, self.store, found, everything, on_result, seconds)
 
     def attempt(self, ids: Sequence[str], seconds: float | None = None) -> list[Entry]:
         """Wait for these messages where `run` is at work (at most so many seconds); else try each once."""
         if self.store.wake(ids[0]):
             return self.wait(ids, seconds)
-        self.flush(ids)
+        self.flush(ids, seconds=seconds)
         return [self.store.read(id) for id in ids]
 
-    def run(self) -> None:
+    def run(self, reloaded: Callable[[Settings], None] | None = None) -> None:
         """Deliver what is due, and sleep in between, until SIGTERM or SIGINT. Raises MailstromError when
-        another `run` has this spool."""
-        from mailstrom_cli.queue import flusher
+        another `run` has this spool. reloaded: told of the settings that SIGHUP has read."""
+        from mailstrom_cli.queue.run import run
 
-        flusher.run(self.settings, self.store, self._reload)
+        def reload() -> Settings:
+            settings = self._reload()
+            if reloaded is not None:
+                reloaded(settings)
+            return settings
+
+        run(self.settings, self.store, reload)
 
 
 def _undelivered(entry: Entry) -> list[str]:

@@ -21,4 +21,4 @@ def run(given: Given) -> None:
     """
     mail = given.open()
     log.start(mail.settings.log, given.level)
-    mail.run()
+    mail.run(lambda settings: log.start(settings.log, given.level))

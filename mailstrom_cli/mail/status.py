@@ -23,7 +23,9 @@ class Result:
     host: `name[address]:port` of the server that decided, or of the last one tried.
     tls: "TLSv1.3 verified", "TLSv1.3 encrypted", or None for plain text.
     remote_id: the id under which the server queued it, where its reply tells.
-    unreachable: the next hop was never reached; nobody judged this message, so no retry is used up.
+    unreachable: the next hop was never reached; others need not try it for a while.
+    judged: a server decided on this mail; a deferral that no server decided uses up no retry.
+    next_host: another server may decide otherwise.
     retry_after: seconds the server asked us to wait (greylisting), or None.
     maybe_delivered: the connection broke after the end of data; the server may have it.
     transcript: the SMTP dialogue, if it is worth keeping.
@@ -38,6 +40,8 @@ class Result:
     tls: str | None = None
     remote_id: str | None = None
     unreachable: bool = False
+    judged: bool = True
+    next_host: bool = False
     retry_after: float | None = None
     maybe_delivered: bool = False
     transcript: str | None = None

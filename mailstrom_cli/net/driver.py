@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from mailstrom_cli.smtp import stages
 from mailstrom_cli.smtp.dialog import Failure, Read, SendMessage, SessionFailed, StartTls, Write
 from mailstrom_cli.smtp.wire import dot_stuffed
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 
 CHUNK = 128 * 1024
 TRANSCRIPT_LINES, TRANSCRIPT_WIDTH = 200, 1000
+DIALOGUE_SECONDS = 3600.0
+"""How long one dialogue may last, the message itself apart: stages that each just keep their limit add up."""
 
 
 class Conversation:
@@ -33,6 +37,7 @@ class Conversation:
         self.transcript: list[str] = []
         self.broken = False  # fit for nothing more: a dialogue was not ended, or the server said 421
         self._secrets: tuple[str, ...] = ()
+        self._end = 0.0
 
     async def drive(
         self,
@@ -44,6 +49,7 @@ class Conversation:
         deal with it, it comes out here."""
         reply: Reply | None = None
         failed: SessionFailed | None = None
+        self._end = time.monotonic() + DIALOGUE_SECONDS
         sound = not self.broken
         self.broken = True  # whatever interrupts a dialogue leaves a session that nobody can go on with
         while True:
@@ -64,7 +70,7 @@ class Conversation:
         self, effect: Effect, message: BinaryIO | None, tls: tuple[ssl.SSLContext, str] | None
     ) -> Reply | None:
         if isinstance(effect, Read):
-            seconds: float = getattr(self.timeout, effect.stage)
+            seconds: float = min(getattr(self.timeout, effect.stage), self._end - time.monotonic())
             reply = await self.stream.read_reply(effect.stage, seconds)
             if self._secrets:
                 reply = replace(reply, lines=tuple(map(self._hidden, reply.lines)))
@@ -81,7 +87,10 @@ class Conversation:
         elif isinstance(effect, SendMessage):
             assert message is not None
             self._note("C: (message)")
-            return await self._send(message)
+            begun = time.monotonic()
+            early = await self._send(message)
+            self._end += time.monotonic() - begun
+            return early
         elif isinstance(effect, StartTls):
             assert tls is not None
             await self.stream.start_tls(*tls, self.timeout.starttls)

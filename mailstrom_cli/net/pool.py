@@ -38,10 +38,13 @@ class Session:
 
 
 class Pool:
-    """Idle sessions by key. most: transactions after which a session is given up."""
+    """Idle sessions by key. most: transactions after which one is given up.  limit: idle ones at once."""
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, limit: int) -> None:
         self._most = most
+        self._limit = limit
+        self._count = 0
+        self._closed = False
         self._idle: dict[Hashable, list[Session]] = {}
         self._quitting: set[asyncio.Task[None]] = set()
 
@@ -50,6 +53,7 @@ class Pool:
         waiting = self._idle.get(key)
         while waiting:
             session = waiting.pop()
+            self._count -= 1
             if not waiting:
                 del self._idle[key]
             if session._closing is not None:
@@ -63,9 +67,10 @@ class Pool:
         """Keep it for the next message, or end it."""
         if not session.fit:
             session.conversation.stream.close()
-        elif session.used >= self._most:
+        elif session.used >= self._most or self._count >= self._limit or self._closed:
             self._quit(session)
         else:
+            self._count += 1
             self._idle.setdefault(session.key, []).append(session)
             session._closing = asyncio.get_running_loop().call_later(IDLE_SECONDS, self._expire, session)
 
@@ -73,6 +78,7 @@ class Pool:
         waiting = self._idle.get(session.key, [])
         if session in waiting:
             waiting.remove(session)
+            self._count -= 1
             if not waiting:
                 del self._idle[session.key]
             self._quit(session)
@@ -83,13 +89,16 @@ class Pool:
         task.add_done_callback(self._quitting.discard)
 
     async def close(self) -> None:
-        """End all idle sessions politely; each waits for its reply no longer than the stage allows."""
+        """End all idle sessions politely, and those that are given back later; each waits for its reply no
+        longer than the stage allows."""
+        self._closed = True
         for waiting in list(self._idle.values()):
             for session in waiting:
                 if session._closing is not None:
                     session._closing.cancel()
                 self._quit(session)
         self._idle.clear()
+        self._count = 0
         if self._quitting:
             await asyncio.wait(self._quitting)
 

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import os
 import socket
 
 from mailstrom_cli.config.text import split_address
+from mailstrom_cli.mail.address import AddressError
+from mailstrom_cli.mail.idna import to_a_labels
+from mailstrom_cli.net.background import in_thread
 from mailstrom_cli.policy.mx import Lookup, MxRecord, is_null_mx, wanted_families
 
 TYPE_CHECKING = False
@@ -20,6 +24,7 @@ if TYPE_CHECKING:
 
 FOUND = Lookup("found")
 _FAMILY = {"A": socket.AF_INET, "AAAA": socket.AF_INET6}
+RESOLV_CONF = "/etc/resolv.conf"
 TRY_SECONDS, LIFETIME_SECONDS = 5.0, 15.0
 
 
@@ -33,11 +38,16 @@ class Resolver:
         self._servers = tuple(servers)
         self._families = wanted_families(ip)
         self._dns: dns.asyncresolver.Resolver | None = None
+        self._system: tuple[int, ...] | None = None
         self._asked: dict[tuple[str, str], asyncio.Task[tuple[Lookup, list[Any]]]] = {}
 
     async def mx(self, domain: str) -> tuple[Lookup, list[MxRecord]]:
         """The MX records; for a domain that has none, itself if it has an address (RFC 5321, 5.1). An answer
         that failed never leads to that."""
+        try:
+            domain = domain if domain.isascii() else to_a_labels(domain)
+        except AddressError as error:
+            return Lookup("nxdomain", str(error)), []
         told, records = await self._records(domain, "MX")
         if told.kind == "found":
             found = [MxRecord(r.preference, r.exchange.to_text(omit_final_dot=True)) for r in records]
@@ -78,9 +88,7 @@ class Resolver:
         both = len(self._families) == 2
         family = socket.AF_UNSPEC if both else _FAMILY[self._families[0]]
         try:
-            infos = await asyncio.get_running_loop().getaddrinfo(
-                host, None, family=family, type=socket.SOCK_STREAM
-            )
+            infos = await in_thread(socket.getaddrinfo, host, None, family, socket.SOCK_STREAM)
         except OSError as error:
             temporary = error.errno == socket.EAI_AGAIN
             text = f"the host {host} has no address: {error.strerror}"
@@ -114,13 +122,22 @@ class Resolver:
             return Lookup("nodata", f"the host {name} has no {kind} record"), []
         return FOUND, list(answer.rrset)
 
+    def _changed(self) -> bool:
+        """Whether the system has other resolvers now: this machine has come to another network."""
+        if self._servers != ("system",):
+            return False
+        before, self._system = self._system, _stamp(RESOLV_CONF)
+        return before != self._system
+
     def _resolver(self) -> dns.asyncresolver.Resolver:
-        if self._dns is None:
+        if self._dns is None or self._changed():
             import dns.asyncresolver
             import dns.nameserver
             import dns.resolver
 
             system = self._servers == ("system",)
+            if system:
+                self._system = _stamp(RESOLV_CONF)
             made = dns.asyncresolver.Resolver(configure=system)
             if not system:
                 made.nameservers = [
@@ -130,3 +147,12 @@ class Resolver:
             made.cache = dns.resolver.LRUCache()
             self._dns = made
         return self._dns
+
+
+def _stamp(path: str) -> tuple[int, ...] | None:
+    """What changes when a file does; None when there is none."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_ino, status.st_size

@@ -3,7 +3,8 @@
     event                                        verdict
     ----------------------------------------     ----------------------------------------------------------
     250 to the end of data                       delivered
-    4xx at MAIL, RCPT, DATA, end of data; 421    deferred; another host may do better
+    4xx at MAIL, RCPT, DATA, end of data         deferred; another host may do better
+    421 at MAIL                                  the same, and no retry is used up: the host is busy
     5xx at MAIL, RCPT, DATA, end of data         failed
     RCPT 452, or 552 "too many recipients"       that recipient again at once, in a transaction of its own
     RCPT 552 5.2.2 (mailbox full)                deferred until the message is a day old, then failed
@@ -17,7 +18,7 @@
     what is no SMTP reply                        deferred 4.5.0, failed 5.5.0 from the third time on;
                                                  after the end of data maybe delivered, no other host now
     SIZE, 8BITMIME, SMTPUTF8 not granted         next host; then failed 5.3.4, 5.6.3, 5.6.7
-    this machine cannot                          deferred 4.3.0, no retry is used up
+    this machine cannot                          deferred 4.3.0, no retry is used up; nobody else waits for it
     domain: NXDOMAIN, no address                 failed 5.4.4
     domain: null MX                              failed 556 5.1.10 (RFC 7505)
     domain: SERVFAIL, REFUSED, time-out          deferred 4.4.3, no retry is used up
@@ -37,10 +38,16 @@ from mailstrom_cli.values import value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Protocol, TypeVar
+
     from mailstrom_cli.mail.envelope import Envelope
     from mailstrom_cli.mail.reply import Reply
     from mailstrom_cli.policy.mx import Lookup
     from mailstrom_cli.smtp.dialog import Answer, Capabilities, Failure
+
+    T = TypeVar("T", bound="Told")
+else:
+    Protocol = object
 
 DAY = 86_400.0
 MALFORMED_TRIES = 3
@@ -50,11 +57,13 @@ GREYLIST_WAIT = 60.0, 3600.0
 
 @value
 class Circumstances:
-    """What else counts. age: seconds since submission.  attempts: how many ended before this one.
+    """What else counts. age: seconds of waiting.  attempts: how many ended before this one.
+    retries: how many of them a server deferred.
     tls_required: no plain text, whatever happens.  relay: the configuration names the server."""
 
     age: float = 0.0
     attempts: int = 0
+    retries: int = 0
     tls_required: bool = False
     relay: bool = False
 
@@ -63,8 +72,8 @@ class Circumstances:
 class Verdict:
     """What it means for a recipient; the fields are those of `mail.status.Result`, and two more.
 
-    next_host: another host of the same next hop may do better, now.
     again: the same server may take it, now, in another transaction.
+    local: this machine could not; that says nothing of the next hop, nor of the mail.
     """
 
     status: str
@@ -74,9 +83,14 @@ class Verdict:
     next_host: bool = False
     again: bool = False
     unreachable: bool = False
+    local: bool = False
     retry_after: float | None = None
     maybe_delivered: bool = False
     remote_id: str | None = None
+
+    @property
+    def judged(self) -> bool:
+        return not (self.unreachable or self.local)
 
 
 def answer(told: Answer, circumstances: Circumstances) -> Verdict:
@@ -100,7 +114,10 @@ def _reply(stage: str, reply: Reply, circumstances: Circumstances) -> Verdict:
         return Verdict(DEFERRED, text, reply.code, enhanced, again=True, next_host=True)
     if reply.transient:
         wait = asked_to_wait(reply.text)
-        return Verdict(DEFERRED, text, reply.code, enhanced, next_host=wait is None, retry_after=wait)
+        busy = reply.code == 421 and stage == stages.MAIL
+        return Verdict(
+            DEFERRED, text, reply.code, enhanced, next_host=wait is None, unreachable=busy, retry_after=wait
+        )
     if reply.code == 530 and circumstances.relay:
         return Verdict(DEFERRED, f"login required: {text}", 530, "4.7.8", next_host=True, unreachable=True)
     if reply.code == 552 and reply.enhanced == "5.2.2" and circumstances.age < DAY:
@@ -120,7 +137,9 @@ def failure(failed: Failure, circumstances: Circumstances) -> Verdict:
     opening = failed.stage in stages.OPENING
     text, reply = failed.text, failed.reply
     if failed.kind == "local":
-        return Verdict(DEFERRED, text, enhanced="4.3.0", unreachable=True)
+        # Without its password nobody can use that relay; everything else passes with the moment.
+        at_login = failed.stage == stages.AUTH
+        return Verdict(DEFERRED, text, enhanced="4.3.0", unreachable=at_login, local=not at_login)
     if failed.kind in ("tls", "no-tls"):
         code = reply.code if reply is not None else None
         enhanced = "4.7.4" if failed.kind == "no-tls" else "4.7.5"
@@ -143,7 +162,7 @@ def failure(failed: Failure, circumstances: Circumstances) -> Verdict:
 
 def _malformed(stage: str, text: str, circumstances: Circumstances) -> Verdict:
     sent = stage == stages.DOT
-    last = circumstances.attempts + 1 >= MALFORMED_TRIES
+    last = circumstances.retries + 1 >= MALFORMED_TRIES
     status, enhanced = (FAILED, "5.5.0") if last else (DEFERRED, "4.5.0")
     return Verdict(status, text, enhanced=enhanced, next_host=not sent, maybe_delivered=sent)
 
@@ -182,21 +201,32 @@ def surprise(error: BaseException) -> Verdict:
     """For a bug of ours, or a setting that cannot be used: the mail waits, it is never failed for it."""
     known = isinstance(error, MailstromError)
     text = str(error) if known else f"internal error: {type(error).__name__}"
-    return Verdict(DEFERRED, text, enhanced="4.3.0", unreachable=True)
+    return Verdict(DEFERRED, text, enhanced="4.3.0", local=True)
 
 
-def more_telling(before: Verdict | None, after: Verdict) -> Verdict:
+class Told(Protocol):
+    """A Verdict, or the Result that is made of it."""
+
+    @property
+    def status(self) -> str: ...
+    @property
+    def next_host(self) -> bool: ...
+    @property
+    def judged(self) -> bool: ...
+
+
+def more_telling(before: T | None, after: T) -> T:
     """Of what two hosts of one next hop said, what counts: an end that no other host can change, else what a
     server said of the mail before what kept us from asking, and a hope before an end; of equals the last."""
-    if before is None or not after.next_host or after.status == DELIVERED:
+    if before is None or after.status == DELIVERED or (after.judged and not after.next_host):
         return after
     return max(after, before, key=_weight)
 
 
-def _weight(verdict: Verdict) -> int:
-    if verdict.status == FAILED:
+def _weight(told: Told) -> int:
+    if told.status == FAILED:
         return 0
-    return 1 if verdict.unreachable else 2
+    return 2 if told.judged else 1
 
 
 # --- reading replies that people wrote ---

@@ -13,6 +13,23 @@ CRASH_GUARD = 60.0
 """Seconds a message is put off before an attempt, so that one which kills us is not tried again at once."""
 
 
+SLACK = 0.001
+"""Seconds: times on record are rounded, and nobody is to wait again for the rest of a millisecond."""
+
+
+def longest(settings: Retry) -> float:
+    """Seconds; no delay of ours is longer. What waits for longer was scheduled by a clock that was wrong."""
+    return 2 * max(settings.max_delay, HOST_LONGEST)
+
+
+def is_due(next: float, now: float, settings: Retry, at: float | None, *, forced: bool = False) -> bool:
+    """Whether a recipient's next attempt is now. at: what the submitter asked for: believed however far, and
+    kept to even when an attempt is forced."""
+    if next <= now + SLACK:
+        return True
+    return next != at and (forced or next > now + longest(settings))
+
+
 def delay(retry: Retry, retries: int, rng: Random) -> float:
     """Seconds to the next attempt after the `retries`-th deferral (from 1): base_delay, then times factor."""
     grown = retry.base_delay * retry.factor ** min(retries - 1, 64)
@@ -31,8 +48,9 @@ def host_delay(retry: Retry, failures: int, rng: Random) -> float:
     return spread(min(grown, HOST_LONGEST, retry.max_delay), retry.jitter, rng)
 
 
-def crash_guard(retry: Retry) -> float:
-    return min(CRASH_GUARD, retry.base_delay)
+def crash_guard(settings: Retry) -> float:
+    """Seconds."""
+    return min(CRASH_GUARD, settings.base_delay)
 
 
 def spread(seconds: float, jitter: float, rng: Random) -> float:

@@ -1,1 +1,1 @@
-"""Who is due, who may dial, and what a result means for a message: `flusher` is the door."""
+"""Who is due, who may dial, and what a result means for a message: `flush` and `run` are the doors."""

@@ -1,88 +1,113 @@
-"""One job's walk: lease, who is still due, deliver, settle, record."""
+"""A message at one next hop: lease, who is due, deliver, settle, record; a transaction's worth at a time."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 
-from mailstrom_cli.policy import classify, retry
+from mailstrom_cli.policy import retry
 from mailstrom_cli.policy.classify import Circumstances
-from mailstrom_cli.queue.settle import settle, suspend
-from mailstrom_cli.transport.base import Job, deliver, result
+from mailstrom_cli.policy.routing import next_hop
+from mailstrom_cli.queue.settle import expired, expiry, postpone, settle, too_late
+from mailstrom_cli.transport.base import Job, deliver
+from mailstrom_cli.values import value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
     from random import Random
 
     from mailstrom_cli.config.schema import Settings
-    from mailstrom_cli.mail.envelope import Recipient
     from mailstrom_cli.mail.status import Result
     from mailstrom_cli.queue.destination import Destination
     from mailstrom_cli.store.base import Lease
-    from mailstrom_cli.store.entry import Entry, Event
+    from mailstrom_cli.store.entry import Entry, Event, RecipientState
     from mailstrom_cli.transport.base import Transport
+
+    Record = Callable[[Lease, Event, Sequence[Result]], Awaitable[None]]
 
 log = logging.getLogger("mailstrom")
 
 WRITE_AGAIN_SECONDS = 2.0
 
 
-async def attempt(
-    lease: Lease,
-    addresses: frozenset[str],
-    destination: Destination,
-    transports: Callable[[str], Transport],
-    settings: Settings,
-    clock: Callable[[], float],
-    rng: Random,
-) -> tuple[Event, list[Result]] | None:
-    """Deliver to those of `addresses` that still wait: the event to record, and the results it came from
-    (none when the next hop is left alone for now). None when nobody waits any more."""
-    entry, now = lease.entry, clock()
-    due = tuple(r for r in entry.recipients if r.address in addresses and not r.final)
-    if not due or entry.held:
-        return None
-    host = destination.backing_off(now)
-    if host is not None:
-        return suspend(entry, [r.address for r in due], now, settings.retry, host), []
-    lease.postpone(now + retry.crash_guard(settings.retry))
-    results = await _deliver(
-        lease, entry, tuple(r.recipient for r in due), destination, transports, now - entry.submitted
-    )
-    now = clock()
-    reason = next((r.text for r in results if r.unreachable), None)
-    if reason is None or not all(r.unreachable for r in results):
-        destination.reached()
-    else:
-        host = destination.not_reached(reason, now, settings.retry, rng)
-    # The entry may have moved on while this job was under way: another of its jobs has recorded.
-    return settle(lease.entry, results, now, settings.retry, host, rng), results
+@value
+class Tools:
+    """What every attempt needs. record: puts an event on record, and returns when it is there."""
+
+    settings: Settings
+    transports: Callable[[str], Transport]
+    clock: Callable[[], float]
+    rng: Random
+    record: Record
 
 
-async def _deliver(
-    lease: Lease,
-    entry: Entry,
-    recipients: tuple[Recipient, ...],
-    destination: Destination,
-    transports: Callable[[str], Transport],
-    age: float,
-) -> list[Result]:
-    attempts = max(r.attempts for r in entry.recipients if r.recipient in recipients)
+async def attempt(lease: Lease, destination: Destination, tools: Tools, *, forced: bool) -> None:
+    """Deliver to all recipients of a message that are due at this next hop, and record what came of it.
+
+    Whatever a server has taken is on record before another server or transaction is begun. forced: they are
+    due whatever the schedule says.
+    """
+    entry, settings = lease.entry, tools.settings
+    waiting = _due(entry, destination, settings, tools.clock(), forced=forced)
+    most = settings.limits.recipients_per_transaction
+    while waiting and not lease.entry.held:
+        now = tools.clock()
+        host = destination.backing_off(now)
+        if too_late(entry, now):
+            await tools.record(lease, expired(waiting, now), ())
+            return
+        # What is too old gets its last try in any case: nothing is given up without one.
+        if host is not None and now < expiry(entry, settings.retry):
+            await tools.record(lease, postpone([r.address for r in waiting], now, host), ())
+            return
+        await _try(lease, waiting[:most], destination, tools)
+        waiting = waiting[most:]
+
+
+def _due(
+    entry: Entry, destination: Destination, settings: Settings, now: float, *, forced: bool
+) -> list[RecipientState]:
+    """The recipients whose turn it is at this next hop."""
+    at, sender = entry.envelope.at, entry.envelope.reverse_path
+    return [
+        r
+        for r in entry.recipients
+        if r.next_attempt is not None
+        and retry.is_due(r.next_attempt, now, settings.retry, at, forced=forced)
+        and next_hop(settings, sender, r.address) == destination.next_hop
+    ]
+
+
+async def _try(lease: Lease, batch: Sequence[RecipientState], destination: Destination, tools: Tools) -> None:
+    """One job: its results are recorded at the latest when it has ended."""
+    entry, now, settings = lease.entry, tools.clock(), tools.settings.retry
+    recorded: set[str] = set()
+
+    async def final(results: Sequence[Result]) -> None:
+        event = settle(lease.entry, results, tools.clock(), settings, None, tools.rng)
+        await tools.record(lease, event, results)
+        recorded.update(told.address for told in results)
+
+    lease.postpone(now + retry.crash_guard(settings))
     job = Job(
         entry.id,
         entry.envelope,
-        recipients,
+        tuple(r.recipient for r in batch),
         destination.next_hop.domain,
         lease.open_message,
-        Circumstances(age, attempts),
+        final,
+        Circumstances(now - entry.since, max(r.attempts for r in batch), max(r.retries for r in batch)),
     )
-    try:
-        return await deliver(transports, job, destination.next_hop)
-    except Exception as error:
-        # A bug of ours: the mail waits, and the log has what to mend.
-        log.exception("%s: internal error in an attempt", entry.id)
-        return [result(r.address, classify.surprise(error)) for r in recipients]
+    results = await deliver(tools.transports, job, destination.next_hop)
+    now, host = tools.clock(), None
+    if all(told.unreachable for told in results):
+        host = destination.not_reached(results[0].text, now, settings, tools.rng)
+    elif any(told.judged for told in results):
+        destination.reached()
+    rest = [told for told in results if told.address not in recorded]
+    if rest:
+        await tools.record(lease, settle(lease.entry, rest, now, settings, host, tools.rng), rest)
 
 
 async def record(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 
 from mailstrom_cli.policy import concurrency, retry
@@ -16,13 +17,18 @@ if TYPE_CHECKING:
     from mailstrom_cli.policy.routing import NextHop
     from mailstrom_cli.store.base import Store
 
+log = logging.getLogger("mailstrom")
+
 
 @value
 class Waiting:
-    """Some recipients of one message that wait for their turn at a next hop."""
+    """A message with recipients whose turn at a next hop will come; who they are is looked up then.
+
+    forced: whatever the schedule says of them.
+    """
 
     id: str
-    addresses: frozenset[str]
+    forced: bool
 
 
 class Destination:
@@ -32,10 +38,11 @@ class Destination:
         self.next_hop = next_hop
         self.waiting: deque[Waiting] = deque()
         self.active = 0
+        self.offered = False  # it stands in the scheduler's line of those that may dial
         self._limit = limit
         self._window = concurrency.initial(limit)
         self._store = store
-        self._host = store.host(str(next_hop))
+        self._host = self._on_record()
 
     @property
     def ready(self) -> bool:
@@ -43,8 +50,9 @@ class Destination:
         return bool(self.waiting) and self.active < self._window
 
     def backing_off(self, now: float) -> HostState | None:
-        """The back-off, while it lasts."""
-        return self._host if self._host is not None and self._host.until > now else None
+        """The back-off, while it lasts; one that a wrong clock made does not."""
+        host = self._host
+        return host if host is not None and now < host.until <= now + 2 * retry.HOST_LONGEST else None
 
     def forgive(self) -> None:
         """Dial again whatever was seen before: somebody has just mended it, or says so."""
@@ -54,8 +62,7 @@ class Destination:
     def reached(self) -> None:
         self._window = concurrency.after_success(self._window, self._limit)
         if self._host is not None:
-            self._host = None
-            self._store.set_host(str(self.next_hop), None)
+            self._keep(None)
 
     def not_reached(self, reason: str, now: float, settings: Retry, rng: Random) -> HostState:
         """Out of reach: left alone for a while that grows. Attempts that were under way when the first one
@@ -66,6 +73,22 @@ class Destination:
             return current
         failures = self._host.failures + 1 if self._host is not None else 1
         until = round(now + retry.host_delay(settings, failures, rng), 3)
-        self._host = HostState(failures, until, reason)
-        self._store.set_host(str(self.next_hop), self._host)
-        return self._host
+        host = HostState(failures, until, reason)
+        self._keep(host)
+        return host
+
+    # Back-off is advice: that it cannot be read or written must not cost the outcome of an attempt.
+
+    def _on_record(self) -> HostState | None:
+        try:
+            return self._store.host(str(self.next_hop))
+        except OSError as error:
+            log.warning("%s: the back-off cannot be read: %s", self.next_hop, error.strerror)
+            return None
+
+    def _keep(self, host: HostState | None) -> None:
+        self._host = host
+        try:
+            self._store.set_host(str(self.next_hop), host)
+        except OSError as error:
+            log.warning("%s: the back-off cannot be written: %s", self.next_hop, error.strerror)

@@ -1,10 +1,10 @@
-"""Decides who is tried when: due times on a heap, jobs waiting by next hop, a window for each.
+"""Decides who is tried when: due times on a heap, messages waiting by next hop, a window for each.
 
 One event loop in one thread: what the work per message costs is a few system calls and one round trip, an
 idle connection costs no thread, and nothing here needs a lock. Other processes may work on the same store;
 the lease of each message keeps them apart.
 
-    heap --due--> plan: one job per next hop --> destination.waiting --window--> attempt --> record --> heap
+    heap --due--> plan: who has to go where --> destination.waiting --window--> attempt --> record --> heap
 """
 
 from __future__ import annotations
@@ -14,35 +14,38 @@ import heapq
 import logging
 from collections import deque
 
-from mailstrom_cli.errors import MailstromError, NoSuchMessage
+from mailstrom_cli.errors import TEMPORARY, MailstromError, NoSuchMessage
 from mailstrom_cli.mail.status import UNFINISHED
+from mailstrom_cli.policy import retry
 from mailstrom_cli.policy.routing import next_hop
-from mailstrom_cli.queue.attempt import attempt, log_results, record
+from mailstrom_cli.queue.attempt import Tools, attempt, log_results, record
 from mailstrom_cli.queue.destination import Destination, Waiting
 from mailstrom_cli.queue.leases import Leases
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
     from random import Random
 
     from mailstrom_cli.config.schema import Settings
     from mailstrom_cli.mail.status import Result
     from mailstrom_cli.policy.routing import NextHop
-    from mailstrom_cli.store.base import Store
-    from mailstrom_cli.store.entry import Entry
+    from mailstrom_cli.store.base import Lease, Store
+    from mailstrom_cli.store.entry import Entry, Event
     from mailstrom_cli.transport.registry import Transports
 
     OnResult = Callable[[Entry, list[Result]], None]
 
 log = logging.getLogger("mailstrom")
 
-PLANNED = 5000
-"""Messages read ahead of their turn; the others wait as a time and an id each."""
-SLACK = 0.001
-"""Seconds: times on record are rounded, and nobody is to wait again for the rest of a millisecond."""
+PLANNED_AT_ONCE = 100
+"""Messages planned before attempts get their turn, so that the first one leaves at once from a long queue."""
 BUSY_SECONDS = 5.0
 """When to look again at a message that another process has in hand."""
+TROUBLE_SECONDS = 3600.0
+"""The longest that a message waits which an error of this machine, or of ours, keeps from being tried."""
+LONGEST_SLEEP = 900.0
+"""Seconds: the timer stands still while a machine is suspended, and time goes on."""
 
 
 class Scheduler:
@@ -59,19 +62,16 @@ class Scheduler:
         *,
         once: bool,
     ) -> None:
-        self.settings = settings
-        self.transports = transports
         self._store = store
         self._clock = clock
-        self._rng = rng
+        self._tools = Tools(settings, transports, clock, rng, self._record)
         self._on_result = on_result
         self._once = once
         self._heap: list[tuple[float, str]] = []
-        self._due: dict[
-            str, float
-        ] = {}  # what counts of the heap: an id moved to another time leaves a stale item
-        self._planned: dict[str, int] = {}  # jobs of a message that wait or run
+        self._due: dict[str, float] = {}  # what counts of the heap: an id moved forward leaves a stale item
+        self._planned: dict[str, int] = {}  # in how many places a message waits or is attempted
         self._forced: set[str] = set()
+        self._trouble: dict[str, int] = {}
         self._destinations: dict[NextHop, Destination] = {}
         self._ready: deque[Destination] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -83,23 +83,31 @@ class Scheduler:
     # --- what to do ---
 
     def add(self, id: str, due: float) -> None:
-        """Have a message tried at `due`, or sooner if it already was to be."""
+        """Have a message looked at when it is due, or sooner if it already was to be."""
+        # What seems to wait for longer is looked at: the clock may have been wrong.
+        due = min(due, self._clock() + retry.longest(self._tools.settings.retry))
         if id not in self._planned and due < self._due.get(id, float("inf")):
             self._due[id] = due
             heapq.heappush(self._heap, (due, id))
             self._changed.set()
 
     def force(self, ids: Iterable[str]) -> None:
-        """Try these now, whatever back-off says of them or of their next hops."""
-        for destination in self._destinations.values():
-            destination.forgive()
+        """Try these now, whatever back-off says of them or their next hops; what is under way, once more."""
         for id in ids:
             self._forced.add(id)
             self.add(id, 0.0)
 
     def reconfigure(self, settings: Settings, transports: Transports) -> None:
-        """Go on with other settings; what is under way ends with the old ones."""
-        self.settings, self.transports = settings, transports
+        """Go on with other settings: who waits is planned anew, what is under way ends with the old ones."""
+        self._tools = Tools(settings, transports, self._clock, self._tools.rng, self._record)
+        for destination in self._destinations.values():
+            while destination.waiting:
+                waiting = destination.waiting.popleft()
+                if waiting.forced:
+                    self._forced.add(waiting.id)
+                self._leave(waiting.id, 0.0)
+        self._destinations.clear()
+        self._ready.clear()
 
     def stop(self) -> None:
         """Begin nothing more; `run` ends when what is under way has ended."""
@@ -114,29 +122,31 @@ class Scheduler:
     async def run(self) -> None:
         """Until `stop`, or with `once` until everything due was tried. Raises MailstromError when the outcome
         of an attempt could not be recorded."""
-        while True:
-            self._changed.clear()
-            if not self._stopping:
-                self._plan_due()
+        try:
+            while True:
+                self._changed.clear()
+                more = not self._stopping and self._plan_due()
                 self._start()
-            if not self._tasks and (self._stopping or (self._once and not self._next_is_due())):
-                break
-            await self._wait()
+                if more:
+                    await asyncio.sleep(0)
+                elif self._tasks or not (self._once or self._stopping):
+                    await self._wait()
+                else:
+                    break
+        finally:
+            self._stopping = True
         if self._disk_failed is not None:
             raise MailstromError(
                 f"the outcome of an attempt could not be recorded: {self._disk_failed.strerror}",
                 "make room for the spool; until then mail may be delivered twice",
-                75,
+                TEMPORARY,
             )
-
-    def _next_is_due(self) -> bool:
-        return bool(self._heap) and self._heap[0][0] <= self._clock() + SLACK
 
     async def _wait(self) -> None:
         """Until something changes or the next message is due."""
         timer = None
-        if self._heap and not self._once and not self._stopping and len(self._planned) < PLANNED:
-            seconds = max(0.0, self._heap[0][0] - self._clock())
+        if self._heap and not self._once and not self._stopping:
+            seconds = min(max(0.0, self._heap[0][0] - self._clock()), LONGEST_SLEEP)
             timer = asyncio.get_running_loop().call_later(seconds, self._changed.set)
         try:
             await self._changed.wait()
@@ -144,17 +154,22 @@ class Scheduler:
             if timer is not None:
                 timer.cancel()
 
-    # --- from due messages to waiting jobs ---
+    # --- from due messages to places in a queue ---
 
-    def _plan_due(self) -> None:
-        now = self._clock() + SLACK
-        while self._heap and self._heap[0][0] <= now and len(self._planned) < PLANNED:
+    def _plan_due(self) -> bool:
+        """Plan some of what is due; whether there is more."""
+        now = self._clock() + retry.SLACK
+        for _ in range(PLANNED_AT_ONCE):
+            if not self._heap or self._heap[0][0] > now:
+                return False
             due, id = heapq.heappop(self._heap)
             if self._due.get(id) == due:
                 del self._due[id]
                 self._plan(id, now)
+        return True
 
     def _plan(self, id: str, now: float) -> None:
+        """Find a place to wait for each next hop of a message."""
         forced = id in self._forced
         self._forced.discard(id)
         try:
@@ -164,23 +179,28 @@ class Scheduler:
         except MailstromError:
             self._put_right(id)
             return
+        except OSError as error:
+            self._troubled(id, error)
+            return
         if entry.held or entry.state not in UNFINISHED:
             self._put_right(id)
             return
-        jobs: dict[NextHop, set[str]] = {}
-        for r in entry.recipients:
-            if r.next_attempt is not None and (forced or r.next_attempt <= now):
-                hop = next_hop(self.settings, entry.envelope.reverse_path, r.address)
-                jobs.setdefault(hop, set()).add(r.address)
-        if not jobs:
+        settings = self._tools.settings
+        hops = {
+            next_hop(settings, entry.envelope.reverse_path, r.address)
+            for r in entry.recipients
+            if r.next_attempt is not None
+            and retry.is_due(r.next_attempt, now, settings.retry, entry.envelope.at, forced=forced)
+        }
+        if not hops:
             self._again(id, entry)
             return
-        self._planned[id] = len(jobs)
-        for hop, addresses in jobs.items():
+        self._planned[id] = len(hops)
+        for hop in hops:
             destination = self._destination(hop)
             if forced:
                 destination.forgive()
-            destination.waiting.append(Waiting(id, frozenset(addresses)))
+            destination.waiting.append(Waiting(id, forced))
             self._offer(destination)
 
     def _put_right(self, id: str) -> None:
@@ -195,22 +215,29 @@ class Scheduler:
 
     def _destination(self, hop: NextHop) -> Destination:
         if hop not in self._destinations:
-            limit = self.settings.limits.per_destination
+            limit = self._tools.settings.limits.per_destination
             self._destinations[hop] = Destination(hop, limit, self._store)
         return self._destinations[hop]
 
-    # --- from waiting jobs to attempts ---
+    def _forget(self, destination: Destination) -> None:
+        """Another process may have found out more of it when it is needed again."""
+        if self._destinations.get(destination.next_hop) is destination:
+            del self._destinations[destination.next_hop]
+
+    # --- from a place in a queue to an attempt ---
 
     def _offer(self, destination: Destination) -> None:
-        if destination.ready and destination not in self._ready:
+        if destination.ready and not destination.offered:
+            destination.offered = True
             self._ready.append(destination)
 
     def _start(self) -> None:
         """Take turns among the next hops that may dial, as long as connections are left."""
-        while self._ready and len(self._tasks) < self.settings.limits.connections:
+        while self._ready and len(self._tasks) < self._tools.settings.limits.connections:
             if self._stopping or self._disk_failed is not None:
                 return
             destination = self._ready.popleft()
+            destination.offered = False
             if destination.ready:
                 waiting = destination.waiting.popleft()
                 destination.active += 1
@@ -220,43 +247,33 @@ class Scheduler:
                 self._offer(destination)
 
     async def _attempt(self, waiting: Waiting, destination: Destination) -> None:
-        entry: Entry | None = None
-        busy = False
+        id, again = waiting.id, None
         try:
-            with self._leases.take(waiting.id) as lease:
-                busy = lease is None
-                if lease is not None:
-                    entry = lease.entry
-                    told = await attempt(
-                        lease,
-                        waiting.addresses,
-                        destination,
-                        self.transports,
-                        self.settings,
-                        self._clock,
-                        self._rng,
-                    )
-                    if told is not None:
-                        event, results = told
-                        entry = await record(lease, event, self._give_up, self._disk_trouble)
-                        self._disk_failed = None
-                        self._report(entry, results)
+            with self._leases.take(id) as lease:
+                if lease is None:
+                    again = self._clock() + BUSY_SECONDS
+                else:
+                    await attempt(lease, destination, self._tools, forced=waiting.forced)
+                    again = None if lease.entry.held else lease.entry.next_attempt
+                    self._trouble.pop(id, None)
         except NoSuchMessage:
             pass
-        except MailstromError as error:
-            log.error("%s", error.message)
-        except OSError as error:
-            log.error("%s: %s", waiting.id, error)
-            busy = True
+        except Exception as error:
+            again = self._troubled(id, error)
         finally:
             destination.active -= 1
             self._offer(destination)
-            self._job_ended(waiting.id, entry, busy)
+            if not destination.waiting and not destination.active:
+                self._forget(destination)
+            self._leave(id, again)
 
-    def _report(self, entry: Entry, results: list[Result]) -> None:
-        log_results(entry, results)
-        if self._on_result is not None:
-            self._on_result(entry, results)
+    async def _record(self, lease: Lease, event: Event, results: Sequence[Result]) -> None:
+        entry = await record(lease, event, self._give_up, self._disk_trouble)
+        self._disk_failed = None
+        if results:
+            log_results(entry, results)
+            if self._on_result is not None:
+                self._on_result(entry, list(results))
 
     def _give_up(self) -> bool:
         return self._once or self._stopping
@@ -264,23 +281,34 @@ class Scheduler:
     def _disk_trouble(self, error: OSError) -> None:
         self._disk_failed = error
 
+    def _troubled(self, id: str, error: Exception) -> float:
+        """What is no fault of the mail: log it, and when to look again, each time later."""
+        if isinstance(error, MailstromError | OSError):
+            log.error("%s: %s", id, error)
+        else:
+            log.error("%s: internal error", id, exc_info=error)
+        self._trouble[id] = count = self._trouble.get(id, 0) + 1
+        again = self._clock() + min(BUSY_SECONDS * 2.0 ** min(count - 1, 16), TROUBLE_SECONDS)
+        if not self._once:
+            self.add(id, again)
+        return again
+
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         self._start()
         self._changed.set()
-        if not task.cancelled() and task.exception() is not None:
-            log.error("internal error", exc_info=task.exception())
 
-    def _job_ended(self, id: str, entry: Entry | None, busy: bool) -> None:
+    def _leave(self, id: str, again: float | None) -> None:
+        """A message has left one of its places; from the last one it goes back to the heap."""
         self._planned[id] -= 1
         if self._planned[id]:
             return
         del self._planned[id]
-        if busy and not self._once:
-            self.add(id, self._clock() + BUSY_SECONDS)
-        elif entry is not None:
-            self._again(id, entry)
+        if id in self._forced:
+            self.add(id, 0.0)
+        elif again is not None and not self._once:
+            self.add(id, again)
 
     def _again(self, id: str, entry: Entry) -> None:
-        if entry.next_attempt is not None and not entry.held and not self._once:
+        if entry.next_attempt is not None and not self._once:
             self.add(id, entry.next_attempt)

@@ -21,10 +21,16 @@ EXPIRED = "5.4.7"  # RFC 3463, 3.5: delivery time expired
 
 
 def expiry(entry: Entry, settings: Retry) -> float:
-    """When the message is given up (seconds since the epoch); time on hold does not count."""
-    if entry.envelope.expires is not None:
+    """When the message is given up (seconds since the epoch). A retry that somebody asked for starts anew."""
+    if entry.envelope.expires is not None and entry.retried is None:
         return entry.envelope.expires
-    return (entry.envelope.at or entry.submitted) + settings.max_age + entry.held_for
+    return entry.since + settings.max_age
+
+
+def too_late(entry: Entry, now: float) -> bool:
+    """Whether the submitter wants it tried no more, not even once; only `max_age` grants a last try."""
+    ends = entry.envelope.expires
+    return ends is not None and entry.retried is None and now >= ends
 
 
 def settle(
@@ -70,12 +76,14 @@ def _row(
     if told.maybe_delivered:
         row["maybe_delivered"] = True
     if told.status == DEFERRED:
-        if not told.unreachable:
+        if told.judged:
             row["retries"] += 1
         if now >= ends:
-            row.update(_expired(told.text))
-        elif not told.unreachable and retry.exhausted(settings, row["retries"]):
-            row.update(status=FAILED, text=f"given up after {row['attempts']} attempts: {told.text}")
+            row.update(status=FAILED, enhanced=EXPIRED, text=f"expired: {told.text}")
+        elif told.judged and retry.exhausted(settings, row["retries"]):
+            enhanced = f"5{told.enhanced[1:]}" if told.enhanced else None
+            text = f"given up after {row['attempts']} attempts: {told.text}"
+            row.update(status=FAILED, enhanced=enhanced, text=text)
         else:
             # One more try at the very end is worth more than an end without one.
             row["next"] = round(min(_next(told, row, now, settings, host, rng), ends), 3)
@@ -85,28 +93,35 @@ def _row(
 def _next(
     told: Result, row: dict[str, Any], now: float, settings: Retry, host: HostState | None, rng: Random
 ) -> float:
-    if told.unreachable:
+    if not told.judged:
         return host.until if host is not None else now + retry.host_delay(settings, row["attempts"], rng)
     if told.retry_after is not None:
         return now + told.retry_after * (1 + settings.jitter * rng.random())
     return now + retry.delay(settings, row["retries"], rng)
 
 
-def _expired(reason: str) -> dict[str, Any]:
-    return {"status": FAILED, "enhanced": EXPIRED, "text": f"expired: {reason}"}
-
-
-def suspend(entry: Entry, addresses: Sequence[str], now: float, settings: Retry, host: HostState) -> Event:
-    """The event for recipients whose next hop is left alone for now: no attempt is made or counted."""
-    ends = expiry(entry, settings)
-    rows: list[dict[str, Any]] = []
-    for state in entry.recipients:
-        if state.address in addresses:
-            row = {"address": state.address, "attempts": state.attempts, "retries": state.retries}
-            if now >= ends:
-                row |= _expired(host.reason)
-            else:
-                text = f"not tried, the next hop is out of reach: {host.reason}"
-                row |= {"status": DEFERRED, "enhanced": "4.4.1", "text": text, "next": min(host.until, ends)}
-            rows.append(row)
+def expired(waiting: Sequence[RecipientState], now: float) -> Event:
+    """The event for recipients who are not to be tried any more, with what was last said of each."""
+    rows = [
+        {
+            "address": r.address,
+            "status": FAILED,
+            "attempts": r.attempts,
+            "retries": r.retries,
+            "enhanced": EXPIRED,
+            "text": f"expired: {r.text or 'there was no attempt before'}",
+        }
+        for r in waiting
+    ]
     return {"event": "results", "time": round(now, 3), "recipients": rows}
+
+
+def postpone(addresses: Sequence[str], now: float, host: HostState) -> Event:
+    """The event for recipients whose next hop is left alone for now: no attempt is made or counted."""
+    return {
+        "event": "postponed",
+        "time": round(now, 3),
+        "next": host.until,
+        "reason": f"not tried yet, the next hop is out of reach: {host.reason}",
+        "recipients": list(addresses),
+    }

@@ -4,6 +4,7 @@ A sidecar line is one JSON object. An event has a kind ("event") and a time (sec
 
     results    recipients: [{address, status, attempts, retries, next, code, enhanced, text, host, tls,
                remote_id ...}] and, for an attempt that did not deliver to everybody, transcript
+    postponed  recipients: [address ...] are not tried before `next`, for a `reason` that is not theirs
     held       nothing is attempted until it is released
     released
     cancelled  every recipient that waits is failed with "cancelled"
@@ -68,8 +69,11 @@ class RecipientState:
 
 @value
 class Entry:
-    """A message and all that is known of it. held_since: None unless on hold; held_for: seconds of past
-    holds."""
+    """A message and all that is known of it.
+
+    held_since: None unless on hold.  held_for: seconds of past holds.
+    retried: when somebody last asked for it to be tried anew.
+    """
 
     id: str
     submitted: float
@@ -78,6 +82,12 @@ class Entry:
     held_since: float | None = None
     held_for: float = 0.0
     finished: float | None = None
+    retried: float | None = None
+
+    @property
+    def since(self) -> float:
+        """When its waiting began: its age, and when it is given up, count from here. Holds do not count."""
+        return max(self.envelope.at or self.submitted, self.retried or 0.0) + self.held_for
 
     @property
     def held(self) -> bool:
@@ -224,6 +234,8 @@ def apply(entry: Entry, event: Event) -> Entry:
     try:
         if kind == "results":
             return _results(entry, event)
+        if kind == "postponed":
+            return _postponed(entry, event)
         if kind == "held":
             return entry if entry.held else replace(entry, held_since=_number(event, "time"))
         if kind == "released":
@@ -258,14 +270,12 @@ def _result(before: RecipientState, told: Mapping[str, Any], time: float) -> Rec
     status = told["status"]
     if status not in (DEFERRED, DELIVERED, FAILED):
         raise DamagedEntry(f"a result has the status {status!r}")
-    attempts = _count(told, "attempts", before.attempts)
     return RecipientState(
         before.recipient,
         status,
-        attempts=attempts,
+        attempts=_count(told, "attempts", before.attempts),
         retries=_count(told, "retries", before.retries),
-        # A recipient may also be put off without an attempt.
-        last_attempt=time if attempts > before.attempts else before.last_attempt,
+        last_attempt=time,
         next_attempt=_number(told, "next") if status == DEFERRED else None,
         code=_count(told, "code", 0) if told.get("code") is not None else None,
         enhanced=_optional_text(told, "enhanced"),
@@ -275,6 +285,19 @@ def _result(before: RecipientState, told: Mapping[str, Any], time: float) -> Rec
         remote_id=_optional_text(told, "remote_id"),
         maybe_delivered=told.get("maybe_delivered") is True or before.maybe_delivered,
     )
+
+
+def _postponed(entry: Entry, event: Event) -> Entry:
+    next, addresses = _number(event, "next"), set(event["recipients"])
+    reason = _optional_text(event, "reason")
+    # What a server said of the mail is worth more than why it was not asked again.
+    recipients = tuple(
+        replace(r, next_attempt=next, text=r.text if r.attempts else reason)
+        if r.address in addresses and not r.final
+        else r
+        for r in entry.recipients
+    )
+    return replace(entry, recipients=recipients)
 
 
 def _released(entry: Entry, time: float) -> Entry:
@@ -297,7 +320,7 @@ def _cancelled(entry: Entry, time: float) -> Entry:
 def _retried(entry: Entry, event: Event) -> Entry:
     time, addresses = _number(event, "time"), set(event["recipients"])
     return _with_recipients(
-        entry,
+        replace(entry, retried=time, held_for=0.0),
         [
             replace(r, status=DEFERRED if r.attempts else QUEUED, retries=0, next_attempt=time)
             if r.address in addresses and r.status != DELIVERED

@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 
 from mailstrom_cli.errors import MailstromError
-from mailstrom_cli.mail.status import DEFERRED, Result
+from mailstrom_cli.mail.status import DEFERRED, FINAL, Result
 from mailstrom_cli.policy import classify
 from mailstrom_cli.values import replace, value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable, Sequence
     from typing import BinaryIO, Protocol
 
     from mailstrom_cli.config.via import Via
@@ -32,6 +32,8 @@ class Job:
     """Some recipients of one message on their way to one next hop.
 
     domain: theirs, for mx.  open_message: the message exactly as it is sent.
+    final: to be told of results that nothing will change while the job goes on for others; what a server has
+    taken is on record before the next one is asked.
     """
 
     id: str
@@ -39,6 +41,7 @@ class Job:
     recipients: tuple[Recipient, ...]
     domain: str
     open_message: Callable[[], BinaryIO]
+    final: Callable[[Sequence[Result]], Awaitable[None]]
     circumstances: Circumstances
 
 
@@ -64,6 +67,8 @@ def result(address: str, verdict: Verdict, host: str | None = None, tls: str | N
         tls=tls,
         remote_id=verdict.remote_id,
         unreachable=verdict.unreachable,
+        judged=verdict.judged,
+        next_host=verdict.next_host,
         retry_after=verdict.retry_after,
         maybe_delivered=verdict.maybe_delivered,
     )
@@ -80,25 +85,28 @@ def surprise(job: Job, error: Exception) -> Verdict:
 
 async def deliver(transports: Callable[[str], Transport], job: Job, next_hop: NextHop) -> list[Result]:
     """Through the first way of a next hop that works: the next one is tried for the recipients that are only
-    deferred, never for one that was refused, may have been delivered, or was asked to wait (greylisting)."""
+    deferred or that another server may take, never for one that was refused, may have been delivered, or was
+    asked to wait (greylisting). What is final is told to `job.final` before the next one is tried."""
     told: dict[str, Result] = {}
     waiting = job.recipients
-    for via in next_hop.vias:
+    for i, via in enumerate(next_hop.vias):
         try:
             results = await transports(via.scheme).deliver(replace(job, recipients=waiting), via)
         except Exception as error:  # what an earlier way has delivered must not be forgotten
             verdict = surprise(job, error)
             results = [result(r.address, verdict) for r in waiting]
         for new in results:
-            before = told.get(new.address)
-            # A server's own word on the mail is worth more than that another could not be reached.
-            if before is None or not new.unreachable:
-                told[new.address] = new
-        waiting = tuple(r for r, new in zip(waiting, results, strict=True) if _worth_another(new))
+            told[new.address] = classify.more_telling(told.get(new.address), new)
+        ended = [new for new in results if not _worth_another(new)]
+        waiting = tuple(r for r in waiting if _worth_another(told[r.address]))
         if not waiting:
             break
+        if ended and i + 1 < len(next_hop.vias):
+            await job.final([new for new in ended if new.status in FINAL])
     return [told[r.address] for r in job.recipients]
 
 
 def _worth_another(told: Result) -> bool:
-    return told.status == DEFERRED and not told.maybe_delivered and told.retry_after is None
+    if told.status == DEFERRED:
+        return not told.maybe_delivered and told.retry_after is None
+    return told.next_host

@@ -6,10 +6,11 @@ line ends of this system, as mail readers expect it there.
 
 from __future__ import annotations
 
-import asyncio
+import errno
 import os
 
 from mailstrom_cli.mail.status import DEFERRED, DELIVERED
+from mailstrom_cli.net.background import in_thread
 from mailstrom_cli.policy.classify import Verdict
 from mailstrom_cli.transport.base import result
 
@@ -33,10 +34,10 @@ class MaildirTransport:
 
     async def deliver(self, job: Job, via: Via) -> list[Result]:
         try:
-            name = await asyncio.to_thread(self._write, job, via.path)
+            name = await in_thread(self._write, job, via.path)
         except OSError as error:
             text = f"cannot write to {via.path}: {error.strerror}"
-            verdict = Verdict(DEFERRED, text, enhanced="4.3.0", unreachable=True)
+            verdict = Verdict(DEFERRED, text, enhanced="4.3.0", unreachable=True, next_host=True)
         else:
             verdict = Verdict(DELIVERED, f"stored as {name}", enhanced="2.0.0")
         return [result(r.address, verdict, str(via)) for r in job.recipients]
@@ -59,14 +60,24 @@ class MaildirTransport:
                         file.write(chunk.replace(b"\r\n", b"\n"))
                 file.flush()
                 os.fsync(file.fileno())
-            os.rename(draft, f"{path}/new/{name}")
+            _publish(draft, f"{path}/new", name)
         except BaseException:
             if os.path.exists(draft):
                 os.unlink(draft)
             raise
-        new = os.open(f"{path}/new", os.O_RDONLY | os.O_DIRECTORY)
+        return name
+
+
+def _publish(draft: str, folder: str, name: str) -> None:
+    """Rename into the folder and sync that; what cannot be made sure is taken back, as it will come again."""
+    new = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.rename(draft, name, dst_dir_fd=new)
         try:
             os.fsync(new)
-        finally:
-            os.close(new)
-        return name
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some file systems sync no directories
+                os.unlink(name, dir_fd=new)
+                raise
+    finally:
+        os.close(new)

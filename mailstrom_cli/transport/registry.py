@@ -1,4 +1,4 @@
-"""Transports by URL scheme, each made when the first job needs it."""
+"""Transports by URL scheme, made from the settings."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ if TYPE_CHECKING:
 
 
 class Transports:
-    """Call it with a scheme; close it at the end."""
+    """Call it with a scheme; close it at the end. Raises MailstromError for settings that cannot be used."""
 
     def __init__(self, settings: Settings, rng: Random) -> None:
         self._settings = replace(settings, helo_name=settings.helo_name or host_name())
         self._rng = rng
         self._made: dict[str, Transport] = {}
+        for via in (*settings.via, *(via for route in settings.route for via in route.via)):
+            self(via.scheme)
 
     def __call__(self, scheme: str) -> Transport:
         kind = "maildir" if scheme == "maildir" else "smtp"

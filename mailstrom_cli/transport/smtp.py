@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 
-from mailstrom_cli.mail.status import DELIVERED
+from mailstrom_cli.mail.status import DELIVERED, FINAL
 from mailstrom_cli.net.driver import Conversation
 from mailstrom_cli.net.pool import Pool, Session
 from mailstrom_cli.net.secret import NoSecret, credentials
@@ -19,6 +19,7 @@ from mailstrom_cli.policy import classify, mx, tls
 from mailstrom_cli.policy.mx import Target
 from mailstrom_cli.smtp import stages
 from mailstrom_cli.smtp.dialog import Failure, Opening, SessionFailed, open_session, transaction
+from mailstrom_cli.transport import conversion
 from mailstrom_cli.transport.base import result, surprise
 from mailstrom_cli.values import replace, value
 
@@ -60,6 +61,8 @@ class Outcome:
         self.job = job
         self.undecided: tuple[Recipient, ...] = job.recipients
         self._told: dict[str, tuple[Verdict, Result]] = {}
+        self._reported: set[str] = set()
+        self.lacking: set[str] = set()  # extensions that a host did not offer which the message did not suit
 
     def tell(
         self, recipients: Sequence[Recipient], verdicts: Sequence[Verdict], host: str, way_tls: str | None
@@ -75,6 +78,18 @@ class Outcome:
     def tell_rest(self, verdict: Verdict, host: str) -> None:
         """All who are still undecided."""
         self.tell(self.undecided, [verdict] * len(self.undecided), host, None)
+
+    def final(self) -> list[Result]:
+        """Of those who are decided and were not told before."""
+        new = [
+            told
+            for address, (_, told) in self._told.items()
+            if address not in self._reported
+            and told.status in FINAL
+            and all(r.address != address for r in self.undecided)
+        ]
+        self._reported.update(told.address for told in new)
+        return new
 
     def results(self, transcript: str | None) -> list[Result]:
         told = [self._told[r.address][1] for r in self.job.recipients]
@@ -93,7 +108,7 @@ class SmtpTransport:
         self._contexts = Contexts(settings.tls.ca_file)
         self._contexts.get(tls.VERIFY)  # a wrong ca_file is told at the start
         self._logins: dict[Auth, asyncio.Task[Credentials]] = {}
-        self._pool = Pool(settings.limits.messages_per_connection)
+        self._pool = Pool(settings.limits.messages_per_connection, settings.limits.connections)
 
     async def close(self) -> None:
         await self._pool.close()
@@ -121,11 +136,21 @@ class SmtpTransport:
             except Exception as error:
                 outcome.tell_rest(surprise(job, error), str(target))
             else:
-                sessions += 1
-                transcript += await self._hand_over(session, way, circumstances, outcome)
+                said = await self._hand_over(session, way, circumstances, outcome)
+                transcript += said
+                sessions += len(said) > 1  # where it does not suit, nothing is said of it
             if not outcome.undecided or sessions >= MAX_SESSIONS:
                 break
-        return outcome.results("\n".join(transcript))
+            if final := outcome.final():
+                await job.final(final)
+        results = outcome.results("\n".join(transcript))
+        if outcome.lacking and outcome.undecided:
+            if final := outcome.final():
+                await job.final(final)
+            results = await conversion.again(
+                job, results, outcome.undecided, outcome.lacking, lambda made: self.deliver(made, via)
+            )
+        return results
 
     # --- where ---
 
@@ -164,13 +189,16 @@ class SmtpTransport:
 
     async def _session(self, way: Way, circumstances: Circumstances, *, fresh: bool = False) -> Session:
         """From the pool or new. Raises SessionFailed."""
-        session = None if fresh else self._pool.take(way)
-        if session is not None:
-            return session
+        plain = tls.plain_text_instead(way.level, circumstances.attempts)
+        if not fresh:
+            session = self._pool.take(way)
+            if session is None and plain:
+                session = self._pool.take(replace(way, level=tls.NONE))
+            if session is not None:
+                return session
         try:
             return await self._open(way, way.level)
         except SessionFailed as failed:
-            plain = tls.plain_text_instead(way.level, circumstances.attempts)
             if failed.failure.stage != stages.STARTTLS or not plain:
                 raise
             return await self._open(way, tls.NONE)
@@ -197,12 +225,16 @@ class SmtpTransport:
     async def _login(self, auth: Auth) -> Credentials:
         """Asked for once, and again after a session that did not come about. Raises SessionFailed."""
         if auth not in self._logins:
-            self._logins[auth] = asyncio.ensure_future(credentials(auth))
+            task = self._logins[auth] = asyncio.ensure_future(credentials(auth))
+            task.add_done_callback(lambda done: self._forget_failed(auth, done))
         try:
             return await asyncio.shield(self._logins[auth])
         except NoSecret as error:
-            self._logins.pop(auth, None)
             raise SessionFailed(Failure("local", stages.AUTH, str(error))) from None
+
+    def _forget_failed(self, auth: Auth, done: asyncio.Task[Credentials]) -> None:
+        if done.cancelled() or done.exception() is not None:
+            self._logins.pop(auth, None)
 
     # --- the message ---
 
@@ -220,6 +252,7 @@ class SmtpTransport:
                 unsuited = classify.unsuited(session.offered, job.envelope, addresses)
                 if unsuited is not None:
                     outcome.tell(batch, [unsuited] * len(batch), host, session.tls)
+                    outcome.lacking |= {k for k in ("8BITMIME", "SMTPUTF8") if k not in session.offered}
                     waiting = waiting[most:]
                     continue
                 answers = await self._transact(session, way, job, batch)
@@ -235,6 +268,8 @@ class SmtpTransport:
                 again = [r for r, v in zip(batch, verdicts, strict=True) if v.again and through]
                 outcome.tell(batch, verdicts, host, session.tls)
                 waiting = again + waiting[most:]
+                if again:  # the server has told how many it takes
+                    most = max(1, len(batch) - len(again))
                 if session.conversation.broken and waiting:
                     raise SessionFailed(Failure("lost", stages.MAIL, "the server ended the session"))
         except SessionFailed as failed:

@@ -40,7 +40,7 @@ async def opened(server: ScriptedServer, key: str = "a") -> Session:
 
 def in_pool(server: ScriptedServer, test: Callable[[Pool], Awaitable[Any]], most: int = 100) -> Any:
     async def run() -> Any:
-        pool = Pool(most)
+        pool = Pool(most, 100)
         try:
             return await test(pool)
         finally:

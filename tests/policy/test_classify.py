@@ -15,7 +15,7 @@ from mailstrom_cli.smtp.dialog import Answer, Capabilities, Failure
 
 NOW = Circumstances()
 DAY_OLD = Circumstances(age=DAY)
-THIRD = Circumstances(attempts=2)
+THIRD = Circumstances(retries=2)
 RELAY = Circumstances(relay=True)
 REQUIRED = Circumstances(tls_required=True)
 
@@ -29,9 +29,8 @@ def reply(text: str) -> Reply:
 
 def brief(verdict: Verdict) -> str:
     """A verdict in a line: status, codes, then what it says beside."""
-    flags = [
-        name for name in ("next_host", "again", "unreachable", "maybe_delivered") if getattr(verdict, name)
-    ]
+    names = ("next_host", "again", "unreachable", "local", "maybe_delivered")
+    flags = [name for name in names if getattr(verdict, name)]
     wait = [f"wait={verdict.retry_after:g}"] if verdict.retry_after is not None else []
     codes = [str(c) for c in (verdict.code, verdict.enhanced) if c is not None]
     return " ".join([verdict.status, *codes, *flags, *wait])
@@ -51,7 +50,7 @@ REPLIES = [
     ("mail", "452 4.3.1 Full", NOW, "deferred 452 4.3.1 next_host"),
     ("block", "451 4.3.0 Enough", NOW, "deferred 451 4.3.0 next_host"),
     # 421 at any point
-    ("mail", "421 4.3.2 Bye", NOW, "deferred 421 4.3.2 next_host"),
+    ("mail", "421 4.3.2 Bye", NOW, "deferred 421 4.3.2 next_host unreachable"),
     ("rcpt", "421 Bye", NOW, "deferred 421 4.0.0 next_host"),
     ("data", "421 Bye", NOW, "deferred 421 4.0.0 next_host"),
     ("dot", "421 Bye", NOW, "deferred 421 4.0.0 next_host"),
@@ -145,7 +144,7 @@ FAILURES = [
     ("malformed", "dot", None, THIRD, "failed 5.5.0 maybe_delivered"),
     *(("malformed", s, None, THIRD, "deferred 4.4.2 next_host unreachable") for s in OPENING[1:]),
     # this machine cannot
-    ("local", "connect", None, NOW, "deferred 4.3.0 unreachable"),
+    ("local", "connect", None, NOW, "deferred 4.3.0 local"),
     ("local", "auth", None, NOW, "deferred 4.3.0 unreachable"),
 ]
 
@@ -215,7 +214,7 @@ def test_what_a_server_has_to_offer_for_a_message(
 
 
 def test_a_bug_of_ours_fails_nothing() -> None:
-    assert brief(classify.surprise(KeyError("secret"))) == "deferred 4.3.0 unreachable"
+    assert brief(classify.surprise(KeyError("secret"))) == "deferred 4.3.0 local"
     assert "secret" not in classify.surprise(KeyError("secret")).text
 
 

@@ -9,7 +9,7 @@ import pytest
 from mailstrom_cli.config.schema import Retry
 from mailstrom_cli.mail.envelope import Envelope, Recipient
 from mailstrom_cli.mail.status import DEFERRED, DELIVERED, FAILED, QUEUED, Result
-from mailstrom_cli.queue.settle import settle, suspend
+from mailstrom_cli.queue.settle import expired, expiry, postpone, settle, too_late
 from mailstrom_cli.store.base import HostState
 from mailstrom_cli.store.entry import Entry, apply, first_line, fold
 from mailstrom_cli.values import replace
@@ -87,7 +87,7 @@ def test_an_unreachable_next_hop_uses_up_no_retry_until_the_message_is_too_old()
     entry, now = message("a@example.net"), NOW
     for failures in range(1, 300):
         host = HostState(failures, now + 3600, "connection refused")
-        entry = after(entry, now, deferred("a@example.net", unreachable=True), host=host)
+        entry = after(entry, now, deferred("a@example.net", unreachable=True, judged=False), host=host)
         if entry.state == FAILED:
             break
         assert entry.next_attempt == min(now + 3600, NOW + 5 * 86_400)
@@ -147,24 +147,36 @@ def test_possibly_delivered_is_remembered() -> None:
     assert entry.recipients[0].maybe_delivered
 
 
-def test_a_suspended_recipient_is_deferred_without_an_attempt() -> None:
+def test_who_is_put_off_keeps_state_and_attempts_and_tells_why() -> None:
     entry = message("a@example.net", "b@example.com")
     host = HostState(1, NOW + 60, "connection refused")
-    entry = apply(entry, suspend(entry, ["a@example.net"], NOW, EXACT, host))
+    entry = apply(entry, postpone(["a@example.net"], NOW, host))
     waiting = entry.recipients[0]
-    assert (waiting.status, waiting.attempts, waiting.retries) == (DEFERRED, 0, 0)
+    assert (waiting.status, waiting.attempts, waiting.retries) == (QUEUED, 0, 0)
     assert waiting.next_attempt == NOW + 60
     assert waiting.last_attempt is None
-    assert waiting.text == "not tried, the next hop is out of reach: connection refused"
-    assert entry.recipients[1].status == QUEUED
+    assert waiting.text == "not tried yet, the next hop is out of reach: connection refused"
+    assert entry.recipients[1].text is None
 
 
-def test_a_suspended_recipient_expires_with_the_reason_of_its_next_hop() -> None:
-    entry = message("a@example.net")
-    host = HostState(9, NOW + 6 * 86_400, "connection refused")
-    entry = apply(entry, suspend(entry, ["a@example.net"], NOW + 5 * 86_400, EXACT, host))
-    assert entry.state == FAILED
-    assert entry.recipients[0].text == "expired: connection refused"
+def test_who_is_put_off_keeps_what_a_server_has_said() -> None:
+    entry = after(message("a@example.net"), NOW, deferred("a@example.net"))
+    entry = apply(entry, postpone(["a@example.net"], NOW + 300, HostState(1, NOW + 360, "refused")))
+    waiting = entry.recipients[0]
+    assert (waiting.status, waiting.code, waiting.text) == (DEFERRED, 450, "busy")
+    assert waiting.next_attempt == NOW + 360
+
+
+def test_a_retry_that_somebody_asks_for_starts_age_and_retries_anew() -> None:
+    entry = message("a@example.net", expires=NOW + 100)
+    assert too_late(entry, NOW + 100)
+    entry = apply(entry, expired(entry.recipients, NOW + 100))
+    assert (entry.state, entry.recipients[0].text) == (FAILED, "expired: there was no attempt before")
+    entry = apply(entry, {"event": "retried", "time": NOW + 6 * 86_400, "recipients": ["a@example.net"]})
+    assert not too_late(entry, NOW + 6 * 86_400)
+    assert expiry(entry, EXACT) == NOW + 11 * 86_400
+    entry = after(entry, NOW + 6 * 86_400, deferred("a@example.net"))
+    assert entry.next_attempt == NOW + 6 * 86_400 + 300
 
 
 @pytest.mark.parametrize("delivered", [True, False])

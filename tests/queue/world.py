@@ -61,7 +61,9 @@ class FakeTransport:
 
 def _result(address: str, text: str) -> Result:
     if text == "unreachable":
-        return Result(address, DEFERRED, "connection refused", enhanced="4.4.1", unreachable=True)
+        return Result(
+            address, DEFERRED, "connection refused", enhanced="4.4.1", unreachable=True, judged=False
+        )
     code = int(text[:3])
     status = {2: DELIVERED, 4: DEFERRED, 5: "failed"}[code // 100]
     return Result(address, status, text[4:] or "said so", code=code)

@@ -69,6 +69,10 @@ class Sender:
         self.runner = asyncio.Runner()
         self.smtp = SmtpTransport(with_settings, resolver or Names(), Random(1))  # type: ignore[arg-type]
         self.transports: dict[str, Transport] = {"maildir": MaildirTransport("here.example.org")}
+        self.finals: list[list[Result]] = []  # what was told before the end, a list each time
+
+    async def final(self, results: Sequence[Result]) -> None:
+        self.finals.append(list(results))
 
     def send(
         self,
@@ -90,7 +94,8 @@ class Sender:
             to,
             domain,
             opener or (lambda: io.BytesIO(message)),
-            Circumstances(attempts=attempts),
+            self.final,
+            Circumstances(attempts=attempts, retries=attempts),
         )
         hop = NextHop(tuple(parse_via(v) for v in via.split(",")), domain)
         return self.run(deliver(lambda scheme: self.transports.get(scheme, self.smtp), job, hop))

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from ..peers.scripted import ScriptedServer
 
 BIG = (b"." * 70 + b"\r\n" + b"x" * 76 + b"\r\n") * 35_000  # more than 5 MB, every other line with dots
+# What has no other form (see test_conversion.py for what has one).
+SIGNED = b"Content-Type: multipart/signed; boundary=b\r\n\r\n--b\r\n\r\n\xff\r\n--b--\r\n"
+UTF8 = "From: ünn@example.org\r\n\r\n".encode()
 
 
 def via(server: ScriptedServer) -> str:
@@ -110,8 +113,8 @@ def test_mail_has_the_parameters_that_are_offered(scripted, sender) -> None:
     ("script", "envelope", "to", "enhanced"),
     [
         (Script(size=10), {}, "good@example.test", "5.3.4"),
-        (Script(eight_bit=False), {"body": "8bitmime"}, "good@example.test", "5.6.3"),
-        (Script(smtputf8=False), {"smtputf8": True}, "good@example.test", "5.6.7"),
+        (Script(eight_bit=False), {"body": "8bitmime", "message": SIGNED}, "good@example.test", "5.6.3"),
+        (Script(smtputf8=False), {"smtputf8": True, "message": UTF8}, "good@example.test", "5.6.7"),
         (Script(smtputf8=False), {}, "göod@example.test", "5.6.7"),
     ],
     ids=["SIZE", "8BITMIME", "SMTPUTF8", "address"],
@@ -168,7 +171,7 @@ def test_a_connection_is_given_up_after_so_many_messages(scripted, sender) -> No
 def test_messages_at_the_same_time_have_a_connection_each(scripted, sender) -> None:
     server, out = scripted(), sender()
     to = (Recipient("good@example.test"),)
-    job = Job("i", Envelope("", to, "<1@x>", 0), to, "", lambda: io.BytesIO(b""), Circumstances())
+    job = Job("i", Envelope("", to, "<1@x>", 0), to, "", lambda: io.BytesIO(b""), out.final, Circumstances())
 
     async def both() -> list[list[Result]]:
         return await asyncio.gather(*(out.smtp.deliver(job, parse_via(via(server))) for _ in range(4)))
@@ -241,7 +244,7 @@ class Unreadable(io.BytesIO):
 def test_a_message_that_cannot_be_read_is_not_sent_by_half(scripted, sender) -> None:
     server, out = scripted(), sender()
     (told,) = out.send(via(server), opener=lambda: Unreadable(MESSAGE))
-    assert (told.status, told.enhanced, told.unreachable) == ("deferred", "4.3.0", True)
+    assert (told.status, told.enhanced, told.judged) == ("deferred", "4.3.0", False)
     assert told.text == "the message cannot be read: Input/output error"
     assert out.send(via(server))[0].status == "delivered"
     assert len(server.sessions) == 2, "the session in which it broke off was used again"
@@ -275,7 +278,7 @@ def test_a_bug_of_ours_defers_and_forgets_nothing_that_was_delivered(scripted, s
 
     told = out.send(via(server), "one@example.test", "two@example.test", "three@example.test", opener=opener)
     assert [r.status for r in told] == ["delivered", "deferred", "deferred"]
-    assert (told[1].enhanced, told[1].unreachable) == ("4.3.0", True)
+    assert (told[1].enhanced, told[1].judged) == ("4.3.0", False)
     assert told[1].text == "internal error: KeyError"
     assert "KeyError: 'a bug'" in caplog.text
     assert len(server.delivered()) == 1

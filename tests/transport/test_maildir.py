@@ -90,7 +90,7 @@ class Failing(io.BytesIO):
 @pytest.mark.parametrize("error", [OSError(5, "Input/output error"), KeyError("a bug")], ids=["disk", "bug"])
 def test_a_failure_leaves_nothing_behind(sender, tmp_path, error: Exception) -> None:
     (told,) = sender().send(f"maildir://{tmp_path}/box", opener=lambda: Failing(error))
-    assert (told.status, told.enhanced, told.unreachable) == ("deferred", "4.3.0", True)
+    assert (told.status, told.enhanced, told.judged) == ("deferred", "4.3.0", False)
     assert [files(tmp_path / "box", f) for f in ("tmp", "new", "cur")] == [[], [], []]
 
 
@@ -108,5 +108,5 @@ def test_a_full_disk_leaves_nothing_behind(sender, tmp_path, monkeypatch) -> Non
 def test_a_place_that_cannot_be_written_to_defers(sender, tmp_path) -> None:
     (tmp_path / "file").write_text("")
     (told,) = sender().send(f"maildir://{tmp_path}/file")
-    assert (told.status, told.enhanced, told.unreachable) == ("deferred", "4.3.0", True)
+    assert (told.status, told.enhanced, told.judged) == ("deferred", "4.3.0", False)
     assert told.text == f"cannot write to {tmp_path}/file: Not a directory"

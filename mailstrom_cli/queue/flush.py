@@ -1,0 +1,153 @@
+"""`flush`: one pass over what is due; beside a `run` it wakes that and waits for its pass."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import signal
+import time
+
+from mailstrom_cli.errors import TEMPORARY, MailstromError
+from mailstrom_cli.mail.status import UNFINISHED
+from mailstrom_cli.policy import retry
+from mailstrom_cli.queue.scheduler import Scheduler
+from mailstrom_cli.queue.stopping import stopped_by_signals
+from mailstrom_cli.queue.trigger import ALL, flush_lines
+from mailstrom_cli.store.base import SWEPT
+from mailstrom_cli.transport.registry import Transports
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mailstrom_cli.config.schema import Settings
+    from mailstrom_cli.queue.scheduler import OnResult
+    from mailstrom_cli.store.base import Store
+    from mailstrom_cli.store.entry import RecipientState
+
+log = logging.getLogger("mailstrom")
+
+SWEEP_SECONDS = 3600.0
+PATIENCE = 900.0
+"""Seconds that `flush` waits for a `run` to make its pass: as long as a server may take for one message."""
+
+
+def flush(
+    settings: Settings,
+    store: Store,
+    ids: Sequence[str] = (),
+    everything: bool = False,
+    on_result: OnResult | None = None,
+    seconds: float | None = None,
+) -> None:
+    """One pass over what is due; ids or everything are tried whatever back-off says.
+
+    While a `run` serves the store, it is woken and its pass waited for. seconds: stop after that long, what
+    is in hand stays as it was. Raises MailstromError, and KeyboardInterrupt after SIGINT.
+    """
+    now = time.time()
+    insist = everything or bool(ids)
+    todo = ids or [item.id for item in store.scheduled() if everything or item.due <= now]
+    if someone_runs(store):
+        before = {id: _waiting(store, id, now, settings, insist=insist) for id in todo}
+        if all(store.wake(line) for line in flush_lines([ALL] if everything else ids)):
+            limit = PATIENCE if seconds is None else seconds
+            if _wait_for_run(store, before, time.monotonic() + limit):
+                return
+    asyncio.run(_flush(settings, store, todo, insist, on_result, seconds))
+
+
+def someone_runs(store: Store) -> bool:
+    """Whether a `run` serves the store."""
+    lock = store.run_lock()
+    if lock.acquire() is not None:
+        return True
+    lock.release()
+    return False
+
+
+def _waiting(
+    store: Store, id: str, now: float, settings: Settings, *, insist: bool
+) -> dict[str, RecipientState]:
+    """The recipients of a message that a pass has to look at, by address."""
+    try:
+        entry = store.read(id)
+    except MailstromError:
+        return {}
+    if entry.held or entry.state not in UNFINISHED:
+        return {}
+    at = entry.envelope.at
+    return {
+        r.address: r
+        for r in entry.recipients
+        if r.next_attempt is not None and retry.is_due(r.next_attempt, now, settings.retry, at, forced=insist)
+    }
+
+
+def _wait_for_run(store: Store, before: dict[str, dict[str, RecipientState]], end: float) -> bool:
+    """Until the record of each recipient has changed; False when nobody runs any more."""
+    for id, waiting in before.items():
+        pause = 0.01
+        while waiting and time.monotonic() < end:
+            waiting = _unchanged(store, id, waiting)
+            if waiting:
+                time.sleep(pause)
+                pause = min(pause * 1.5, 0.5)
+                if pause >= 0.5 and not someone_runs(store):
+                    return False
+    return True
+
+
+def _unchanged(store: Store, id: str, waiting: dict[str, RecipientState]) -> dict[str, RecipientState]:
+    try:
+        entry = store.read(id)
+    except MailstromError:
+        return {}
+    if entry.held:
+        return {}
+    return {r.address: r for r in entry.recipients if waiting.get(r.address) == r}
+
+
+async def _flush(
+    settings: Settings,
+    store: Store,
+    ids: Sequence[str],
+    force: bool,
+    on_result: OnResult | None,
+    seconds: float | None,
+) -> None:
+    rng = random.Random()  # noqa: S311  (jitter and shuffling)
+    transports = Transports(settings, rng)
+    scheduler = Scheduler(store, settings, transports, time.time, rng, on_result, once=True)
+    if force:
+        scheduler.force(ids)
+    else:
+        for id in ids:
+            scheduler.add(id, 0.0)
+    if seconds is not None:
+        loop = asyncio.get_running_loop()
+        loop.call_later(seconds, scheduler.stop)
+        loop.call_later(seconds, scheduler.cancel)
+    with stopped_by_signals(scheduler, logging.WARNING) as stopping:
+        try:
+            await scheduler.run()
+        finally:
+            await transports.close()
+    if stopping.signal == signal.SIGINT:
+        raise KeyboardInterrupt
+    if stopping.signal is not None:
+        raise MailstromError(
+            "stopped before the end of the pass", "the next one goes on from here", TEMPORARY
+        )
+    if time.time() - (store.mark(SWEPT) or 0.0) >= SWEEP_SECONDS:
+        sweep(settings, store)
+
+
+def sweep(settings: Settings, store: Store) -> None:
+    """Remove what is past its retention and what crashes left; that it fails costs nothing but room."""
+    now = time.time()
+    try:
+        store.sweep(now, now - settings.retention.delivered, now - settings.retention.failed)
+    except (OSError, MailstromError) as error:
+        log.error("sweeping the spool failed: %s", error)
