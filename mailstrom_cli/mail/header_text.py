@@ -56,17 +56,21 @@ def in_ascii(key: str, name: str, value: str) -> str | None:
 
 
 class _Out:
-    """Gathers text, and knows in which column of the line it is."""
+    """Gathers text, and knows in which column of which line it is."""
 
     def __init__(self, column: int) -> None:
         self.parts: list[str] = []
         self.column = column
+        self.grown = False  # the line has an encoded-word, or a comment with one
 
     def put(self, text: str) -> None:
-        if text:
-            self.parts.append(text)
-            last = text.rfind("\n")
-            self.column = self.column + len(text) if last < 0 else len(text) - last - 1
+        self.parts.append(text)
+        last = text.rfind("\n")
+        if last < 0:
+            self.column += len(text)
+        else:
+            self.column = len(text) - last - 1
+            self.grown = False
 
     def blanks(self, blanks: str, width: int) -> None:
         """Blanks before what has so many octets; on a new line when these would not fit."""
@@ -81,8 +85,8 @@ class _Out:
         while at < len(words):
             blanks, source, _ = words[at]
             if source.isascii():
-                if encoded:
-                    self.blanks(blanks or " ", len(source))
+                if self.grown:
+                    self.blanks(blanks or (" " if encoded else ""), len(source))
                 else:
                     self.put(blanks)
                 self.put(source)
@@ -99,7 +103,7 @@ class _Out:
                 text.append(_unfolded(words[at][0]))
             self.blanks(blanks or (" " if start else ""), LEAST)
             self.put("\r\n ".join(encoded_words("".join(text), MAX_COLUMN - self.column)))
-            encoded = True
+            encoded = self.grown = True
 
 
 def _unfolded(blanks: str) -> str:
@@ -143,10 +147,14 @@ def _encode_addresses(text: str, out: _Out) -> None:
             at = name[1]
             name = next(names, None)
         elif character == "(":
-            out.put(text[plain:at])
-            plain = comment_end(text, at)
-            out.put(_comment(text[at:plain], out.column))
-            at = plain
+            comment = text[at : comment_end(text, at)]
+            if not comment.isascii():
+                before = text[plain:at].rstrip(" \t")
+                out.put(before)
+                out.blanks(text[plain + len(before) : at], LEAST)
+                out.put(_comment(comment, out.column))
+                plain = at + len(comment)
+            at += len(comment)
         elif character == '"':
             at = quoted_string(text, at)[1]
         elif character == "[":
