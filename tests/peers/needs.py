@@ -12,6 +12,8 @@ from .process import find
 
 PACKAGES = {
     "dovecot": "dovecot-lmtpd",
+    "gpg": "gnupg",
+    "gpgconf": "gnupg",
     "php": "php-cli",
     "exim4": "exim4-daemon-light, or .ci/run, which unpacks it beside Postfix",
 }
