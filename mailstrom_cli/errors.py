@@ -33,9 +33,7 @@ class MailstromError(Exception):
 class NoSuchMessage(MailstromError):
     """No message in the store answers to this name."""
 
-    def __init__(self, name: str) -> None:
-        super().__init__(
-            f"no message {name!r} in the queue",
-            "`mailstrom queue --state all` lists every message that is still kept",
-            NO_INPUT,
-        )
+    def __init__(
+        self, name: str, hint: str = "`mailstrom queue --state all` lists every message that is still kept"
+    ) -> None:
+        super().__init__(f"no message {name!r} in the queue", hint, NO_INPUT)

@@ -100,9 +100,10 @@ class Store(Protocol):
     """
 
     def intake(self, submissions: Sequence[Submission], now: float) -> list[str]:
-        """Store all of them durably, or none: their ids, in order, and wake who listens. What `key` repeats
-        is not stored again: its id is given once more, or MailstromError (exit code 65) is raised when
-        another message has the key. Raises MailstromError with exit code 75 when there is no room now."""
+        """Store all of them durably, or none, and wake who listens: their ids, in order, which new ones
+        ascend in. What `key` repeats is not stored again: its id is given once more, or MailstromError (exit
+        code 65) is raised when another message has the key. Raises MailstromError with exit code 75 when
+        there is no room now."""
 
     def scheduled(self) -> Iterator[Scheduled]:
         """Every unfinished message that is not held, in no order, without opening any. What is due may still
@@ -124,6 +125,9 @@ class Store(Protocol):
     def find(self, name: str) -> str:
         """The id for an id, an unambiguous prefix or suffix of 4 or more characters, or a Message-ID (with or
         without its angle brackets; the newest of several). Raises MailstromError naming the candidates."""
+
+    def damaged(self) -> tuple[int, str]:
+        """How many messages were set aside as damaged, and where a person finds them."""
 
     def lease(self, id: str) -> Lease | None:
         """None while somebody else has it. A damaged message is set aside, and DamagedMessage raised."""

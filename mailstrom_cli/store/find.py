@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mailstrom_cli.errors import MailstromError, NoSuchMessage
 from mailstrom_cli.store.entry import DamagedEntry
-from mailstrom_cli.store.ids import is_id, matching
+from mailstrom_cli.store.ids import SHORTEST_PART, is_id, matching
 from mailstrom_cli.store.sidecar import encode, parse
 
 TYPE_CHECKING = False
@@ -36,9 +36,11 @@ def find(
     if len(candidates) > 1:
         shown = ", ".join(candidates[:SHOWN]) + (" ..." if len(candidates) > SHOWN else "")
         raise MailstromError(f"{name!r} may be {len(candidates)} messages: {shown}", "give more of the id")
-    if not candidates:
-        raise NoSuchMessage(name)
-    return candidates[0]
+    if candidates:
+        return candidates[0]
+    if 0 < len(part) < SHORTEST_PART:
+        raise NoSuchMessage(name, f"give at least {SHORTEST_PART} characters of an id")
+    raise NoSuchMessage(name)
 
 
 def _by_message_id(name: str, newest_first: list[str], first_line: Callable[[str], bytes]) -> str:

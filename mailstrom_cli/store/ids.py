@@ -18,9 +18,16 @@ SHORTEST_PART = 4  # characters of a prefix or suffix that may stand for an id
 _LETTERS = frozenset(ALPHABET)
 
 
-def new_id(now: float) -> str:
-    """An id for a message accepted at `now` (seconds since the epoch)."""
+def new_id(now: float, after: str = "") -> str:
+    """An id for a message accepted at `now` (seconds since the epoch); it sorts after `after`, an id of the
+    same batch."""
     bits = ((int(now * 1000) & (1 << 48) - 1) << 32) | int.from_bytes(os.urandom(4), "big")
+    if after:
+        before = 0
+        for letter in after:
+            before = before << 5 | ALPHABET.index(letter)
+        if bits <= before:
+            bits = before + 1 + int.from_bytes(os.urandom(2), "big")
     return "".join([ALPHABET[bits >> shift & 31] for shift in range(75, -5, -5)])
 
 

@@ -103,7 +103,7 @@ class Batch:
     def _create(self, now: float) -> tuple[str, int, int, int]:
         """An entry in tmp/: its id, and descriptors of directory, message and sidecar."""
         while True:
-            id = new_id(now)
+            id = new_id(now, self._made[-1] if self._made else "")
             try:
                 files.make_directory(id, self._tmp)
                 break

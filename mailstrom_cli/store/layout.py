@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 
-from mailstrom_cli.errors import CANT_CREATE, CONFIG, NO_PERMISSION, MailstromError
+from mailstrom_cli.errors import CANT_CREATE, CONFIG, NO_INPUT, NO_PERMISSION, MailstromError
 from mailstrom_cli.mail.status import STATES
 from mailstrom_cli.store import files
 
@@ -23,11 +23,20 @@ REASON = "reason"
 _OURS = frozenset((*DIRECTORIES, FORMAT_FILE, TRIGGER, RUN_LOCK))
 
 
-def open_root(path: str) -> int:
-    """A descriptor of the spool at `path`, created when it does not exist.
+class NoSpool(MailstromError):
+    """There is no spool, and none was to be made."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(
+            f"no spool at {path}", "`mailstrom submit` makes one; --spool names another", NO_INPUT
+        )
+
+
+def open_root(path: str, create: bool = True) -> int:
+    """A descriptor of the spool at `path`, which is made when there is none, or, without `create`, missed.
 
     Raises MailstromError: exit code 77 when others own it or may write it, 78 when it has another format,
-    73 when it cannot be created.
+    73 when it cannot be created; NoSpool.
     """
     if "\0" in path or not path:
         raise MailstromError(f"{path!r} is not a path for a spool", "give --spool a directory", CANT_CREATE)
@@ -36,17 +45,25 @@ def open_root(path: str) -> int:
         try:
             root = os.open(path, flags)
         except FileNotFoundError:
+            if not create:
+                raise
             _make_path(path)
             root = os.open(path, flags)
-    except PermissionError as error:
-        raise MailstromError(
-            f"may not open the spool {path}: {error.strerror}", "choose another with --spool", NO_PERMISSION
-        ) from None
     except OSError as error:
+        if isinstance(error, PermissionError) and (not create or os.path.lexists(path)):
+            raise MailstromError(
+                f"may not open the spool {path}: {error.strerror}",
+                "choose another with --spool",
+                NO_PERMISSION,
+            ) from None
+        if not create and isinstance(error, FileNotFoundError | NotADirectoryError):
+            raise NoSpool(path) from None
         raise _cannot_create(path, error) from None
     try:
         _judge(path, os.fstat(root))
         if not _formatted(path, root):
+            if not create:
+                raise NoSpool(path)
             _fill(path, root)
     except BaseException:
         os.close(root)
@@ -72,8 +89,10 @@ def _make_path(path: str) -> None:
         if parent == path:
             raise
         _make_path(parent)
-        _make_path(path)
-        return
+        try:
+            os.mkdir(path, files.PRIVATE_DIRECTORY)  # fails where the parent is one that can have no children
+        except FileExistsError:
+            return
     os.chmod(path, files.PRIVATE_DIRECTORY)
     fd = os.open(parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:

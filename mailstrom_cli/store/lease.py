@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 
 def open_sidecar(directory: int, flags: int = os.O_RDONLY) -> int:
-    """The sidecar in an entry's directory. Raises DamagedEntry."""
+    """The sidecar in an entry's directory. Raises DamagedEntry, and OSError for what may pass: who may not
+    open it now, or is out of descriptors, has no reason to call it damaged."""
     return _open(layout.SIDECAR, flags, directory)
 
 
@@ -41,8 +42,6 @@ def _open(name: str, flags: int, directory: int) -> int:
         raise DamagedEntry(str(error)) from None
     except FileNotFoundError:
         raise DamagedEntry(f"{name} is missing") from None
-    except PermissionError as error:
-        raise DamagedEntry(f"{name} cannot be opened: {error.strerror}") from None
 
 
 def read_lines(directory: int) -> list[dict[str, Any]]:

@@ -69,6 +69,7 @@ class Memory:
         ids: list[str] = []
         new: dict[str, _Message] = {}
         keys: dict[str, tuple[str, str | None]] = {}
+        last = ""
         with self._lock:
             for envelope, data in given:
                 if len(data) != envelope.size:
@@ -79,9 +80,10 @@ class Memory:
                         raise other_message(envelope.key, known[0])
                     ids.append(known[0])
                     continue
-                id = new_id(now)
-                while id in self._messages or id in new:
-                    id = new_id(now)
+                id = new_id(now, last)
+                while id in self._messages:
+                    id = new_id(now, last)
+                last = id
                 new[id] = _Message(data, encode(first_line(id, round(now, 3), envelope)))
                 ids.append(id)
                 if envelope.key is not None:
@@ -138,6 +140,9 @@ class Memory:
     def _first_line(self, id: str) -> bytes:
         held = self._messages.get(id)
         return held.sidecar.partition(b"\n")[0] + b"\n" if held else b""
+
+    def damaged(self) -> tuple[int, str]:
+        return 0, ""
 
     def lease(self, id: str) -> MemoryLease | None:
         with self._lock:

@@ -13,29 +13,33 @@ if TYPE_CHECKING:
     from mailstrom_cli.store.base import Store
 
 GROUP = "mailstrom.stores"
-BUILT_IN = ("memory", "spool")
 
 
-def open_store(url: str, min_free: int = 0) -> Store:
-    """The store at a path or URL; a path is a spool, created when it does not exist.
+def open_store(url: str, min_free: int = 0, create: bool = True) -> Store:
+    """The store at a path or URL; a path is a spool.
 
-    min_free: octets that a spool leaves free on its file system.
+    min_free: octets that a spool leaves free on its file system.  create: make a spool where there is none.
     Raises MailstromError: what the store's own `open_store` does, and exit code 78 for an unknown scheme.
     """
     scheme = _scheme(url)
     if scheme in ("", "spool"):
         from mailstrom_cli.store import spool
 
-        return spool.open_store(url, min_free)
-    if scheme == "memory":
+        return spool.open_store(url, min_free, create)
+    if is_memory(url):
         from mailstrom_cli.store import memory
 
         return memory.open_store(url)
     return _added(scheme, url)
 
 
+def is_memory(url: str) -> bool:
+    """Whether a URL names a store that ends with this process."""
+    return url.startswith("memory:")
+
+
 def _scheme(url: str) -> str:
-    if url.startswith("memory:"):
+    if is_memory(url):
         return "memory"
     scheme, separator, _ = url.partition("://")
     return scheme if separator and "/" not in scheme else ""
@@ -46,7 +50,7 @@ def _added(scheme: str, url: str) -> Store:
 
     found = {point.name: point for point in entry_points(group=GROUP)}
     if scheme not in found:
-        known = ", ".join(f"{name}:" for name in sorted({*BUILT_IN, *found}))
+        known = ", ".join(f"{name}:" for name in sorted({"spool", *found}))
         raise MailstromError(
             f"{url!r} names a store of the unknown scheme {scheme!r}",
             f"give a directory, or a URL of one of {known}; packages add others",

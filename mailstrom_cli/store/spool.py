@@ -87,63 +87,38 @@ from mailstrom_cli.store import files, layout, trigger
 from mailstrom_cli.store.base import DamagedMessage, Scheduled
 from mailstrom_cli.store.corrupt import reason_for, set_aside
 from mailstrom_cli.store.entry import DamagedEntry
-from mailstrom_cli.store.ids import is_id
 from mailstrom_cli.store.intake import Batch, check_space, refusal
 from mailstrom_cli.store.lease import SpoolLease, first_line, judge, open_message, open_sidecar, read_lines
 from mailstrom_cli.store.schedule import HELD
+from mailstrom_cli.store.tree import ROUNDS, Tree, below
 
 # What a plain submit does not need is imported where it is used: keys, find, notes, sweep, runlock.
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-    from typing import BinaryIO, TypeVar
+    from collections.abc import Iterator, Sequence
+    from typing import BinaryIO
 
     from mailstrom_cli.store.base import HostState, Submission
     from mailstrom_cli.store.entry import Entry, Event
     from mailstrom_cli.store.runlock import SpoolRunLock
 
-    T = TypeVar("T")
 
-ROUNDS = 3  # how often all states are looked through for a message that others may be moving
+def open_store(url: str, min_free: int = 0, create: bool = True) -> Spool:
+    """The spool at a path or `spool:///path`.
 
-
-def open_store(url: str, min_free: int = 0) -> Spool:
-    """The spool at a path or `spool:///path`, created when it does not exist.
-
-    min_free: octets that intake leaves free on its file system. Raises MailstromError as `layout.open_root`.
+    min_free: octets that intake leaves free on its file system.  create: make one where there is none.
+    Raises MailstromError as `layout.open_root`.
     """
-    return Spool(url.removeprefix("spool://"), min_free)
+    return Spool(url.removeprefix("spool://"), min_free, create)
 
 
-class Spool:
+class Spool(Tree):
     """The Store in a directory; `close` gives its descriptors back."""
 
-    def __init__(self, path: str, min_free: int = 0) -> None:
-        self.path = path
+    def __init__(self, path: str, min_free: int = 0, create: bool = True) -> None:
+        super().__init__(path, create)
         self.min_free = min_free
-        self._root = layout.open_root(path)
-        self._directories: dict[str, int] = {}
-
-    def close(self) -> None:
-        """Give back the descriptors; the spool must not be used any more."""
-        files.close(*self._directories.values(), self._root)
-        self._directories, self._root = {}, -1
-
-    def directory(self, name: str) -> int:
-        """The descriptor of one of the spool's directories, opened once; made again when somebody removed
-        it."""
-        if name in self._directories:
-            return self._directories[name]
-        try:
-            fd = files.open_directory(name, self._root)
-        except FileNotFoundError:
-            layout.directory(name, self._root)
-            fd = files.open_directory(name, self._root)
-        kept = self._directories.setdefault(name, fd)
-        if kept != fd:  # another thread was faster
-            os.close(fd)
-        return kept
 
     # --- intake ---
 
@@ -169,20 +144,6 @@ class Spool:
 
     # --- the index: names and times, no sidecar is opened ---
 
-    def scan(self, state: str) -> Iterator[tuple[str, os.stat_result]]:
-        """The ids in a state, each with what lstat tells of its directory."""
-        for found in files.scan(state, self._root):
-            if is_id(found.name):
-                try:
-                    yield found.name, found.stat(follow_symlinks=False)
-                except FileNotFoundError:
-                    continue  # it moved
-
-    def _names(self, states: Sequence[str]) -> set[str]:
-        return {
-            found.name for state in states for found in files.scan(state, self._root) if is_id(found.name)
-        }
-
     def scheduled(self) -> Iterator[Scheduled]:
         due: dict[str, float] = {}  # of what moves from queued to deferred meanwhile, the latter counts
         for state in UNFINISHED:
@@ -190,10 +151,10 @@ class Spool:
         return (Scheduled(id, when) for id, when in due.items())
 
     def ids(self, states: Sequence[str]) -> Iterator[str]:
-        return iter(sorted(self._names(states)))
+        return iter(sorted(self.names(states)))
 
     def count(self, states: Sequence[str]) -> int:
-        return len(self._names(states))
+        return len(self.names(states))
 
     def finished_since(self, since: float) -> Iterator[str]:
         found = [
@@ -203,74 +164,32 @@ class Spool:
 
     # --- one message ---
 
-    def _locate(self, id: str) -> tuple[str, int | None]:
-        """The state in which a message lies and a descriptor of its directory, None if it is no directory."""
-        if is_id(id):
-            for _ in range(ROUNDS):
-                for state in STATES:
-                    try:
-                        return state, files.open_directory(id, self.directory(state))
-                    except FileNotFoundError:
-                        continue
-                    except NotADirectoryError:
-                        return state, None
-            reason = reason_for(id, self.directory(layout.CORRUPT))
-            if reason is not None:
-                raise self._damaged(layout.CORRUPT, id, reason)
-        raise NoSuchMessage(id)
-
-    def exists(self, id: str) -> bool:
-        """Whether a message is in one of the four states."""
-        try:
-            _, directory = self._locate(id)
-        except (NoSuchMessage, DamagedMessage):
-            return False
-        if directory is not None:
-            os.close(directory)
-        return True
-
-    def _still_there(self, state: str, id: str, directory: int | None) -> bool:
-        """Whether what was opened is still what the name says, so that what it lacks was not just moved
-        away."""
-        try:
-            named = os.stat(id, dir_fd=self.directory(state), follow_symlinks=False)
-        except FileNotFoundError:
-            return False
-        return directory is None or os.path.samestat(named, os.fstat(directory))
-
-    def _visit(self, id: str, use: Callable[[int], T]) -> T:
-        """What `use` makes of the directory of a message, wherever that is by the time it is done."""
-        for _ in range(ROUNDS):
-            state, directory = self._locate(id)
-            try:
-                if directory is None:
-                    raise DamagedEntry("it is not a directory")
-                return use(directory)
-            except DamagedEntry as error:
-                if self._still_there(state, id, directory):
-                    raise self._damaged(state, id, str(error)) from None
-            finally:
-                if directory is not None:
-                    os.close(directory)
-        raise NoSuchMessage(id)
-
     def read(self, id: str) -> Entry:
-        return self._visit(id, lambda directory: judge(id, directory, read_lines(directory)))
+        return self.visit(id, lambda directory: judge(id, directory, read_lines(directory)))
 
     def events(self, id: str) -> list[Event]:
-        return self._visit(id, lambda directory: list(read_lines(directory)))
+        return self.visit(id, lambda directory: list(read_lines(directory)))
 
     def open_message(self, id: str) -> BinaryIO:
-        return self._visit(id, open_message)
+        return self.visit(id, open_message)
 
     def find(self, name: str) -> str:
         from mailstrom_cli.store.find import find
 
-        return find(name, self.exists, lambda: self._names(STATES), self._first_line)
+        kept = (*STATES, layout.CORRUPT)  # that one is damaged is told by who reads it
+        return find(name, self._known, lambda: self.names(kept), self._first_line)
+
+    def _known(self, id: str) -> bool:
+        return self.exists(id) or reason_for(id, self.directory(layout.CORRUPT)) is not None
+
+    def damaged(self) -> tuple[int, str]:
+        with below(self.path):
+            count = sum(1 for _ in files.scan(layout.CORRUPT, self._root))
+        return count, os.path.join(self.path, layout.CORRUPT)
 
     def _first_line(self, id: str) -> bytes:
         try:
-            return self._visit(id, first_line)
+            return self.visit(id, first_line)
         except (NoSuchMessage, DamagedMessage):
             return b""
 
@@ -278,22 +197,23 @@ class Spool:
 
     def lease(self, id: str) -> SpoolLease | None:
         for _ in range(ROUNDS):
-            state, directory = self._locate(id)
+            state, directory = self.locate(id)
             sidecar, lease = -1, None
             try:
                 if directory is None:
                     raise DamagedEntry("it is not a directory")
-                sidecar = open_sidecar(directory, os.O_RDWR | os.O_APPEND)
-                fcntl.flock(sidecar, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if self._still_there(state, id, directory):
-                    lease = SpoolLease(id, state, directory, sidecar, self.directory)
-                    return lease
+                with below(self.path, state, id):
+                    sidecar = open_sidecar(directory, os.O_RDWR | os.O_APPEND)
+                    fcntl.flock(sidecar, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    if self.still_there(state, id, directory):
+                        lease = SpoolLease(id, state, directory, sidecar, self.directory)
+                        return lease
             except BlockingIOError:
                 return None
             except DamagedEntry as error:
-                if self._still_there(state, id, directory):
+                if self.still_there(state, id, directory):
                     set_aside(id, str(error), self.directory(state), self.directory(layout.CORRUPT))
-                    raise self._damaged(layout.CORRUPT, id, str(error)) from None
+                    raise self.damage(layout.CORRUPT, id, str(error)) from None
             finally:
                 if lease is None:
                     for fd in (directory, sidecar):
@@ -311,9 +231,6 @@ class Spool:
                     f"message {id} is {lease.entry.state}, not final", "cancel it first", USAGE
                 )
             lease.remove()
-
-    def _damaged(self, state: str, id: str, reason: str) -> DamagedMessage:
-        return DamagedMessage(id, reason, os.path.join(self.path, state, id))
 
     def sweep(self, now: float, delivered_before: float, failed_before: float) -> int:
         from mailstrom_cli.store.sweep import sweep
@@ -335,7 +252,8 @@ class Spool:
     def mark(self, name: str, when: float | None = None) -> float | None:
         from mailstrom_cli.store.notes import exchange_mark
 
-        return exchange_mark(self.directory(layout.MARKS), name, when)
+        with below(self.path, layout.MARKS):
+            return exchange_mark(self.directory(layout.MARKS), name, when)
 
     def wake(self, line: str) -> bool:
         return trigger.pull(self._root, [line])

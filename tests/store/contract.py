@@ -100,6 +100,11 @@ class StoreContract:
         assert put(store, key="other", digest="d1") != first
         assert store.count(STATES) == 2
 
+    def test_the_ids_of_one_batch_sort_as_its_messages_came(self, store: Store) -> None:
+        ids = store.intake([submission() for _ in range(30)], NOW)
+        assert ids == sorted(set(ids))
+        assert all(map(is_id, ids))
+
     def test_a_key_twice_in_one_batch_is_one_message(self, store: Store) -> None:
         ids = store.intake(
             [submission(key="k", digest="d"), submission(), submission(key="k", digest="d")], NOW
@@ -317,8 +322,9 @@ class StoreContract:
     )
     def test_a_name_of_no_message_is_not_found(self, store: Store, name: str) -> None:
         put(store)
-        with pytest.raises(NoSuchMessage):
+        with pytest.raises(NoSuchMessage) as missed:
             store.find(name)
+        assert ("at least 4 characters" in str(missed.value.hint)) == (name == "06h")
 
     @pytest.mark.parametrize("id", ["", NOBODY, "../queued/x", "A" * 16, "i" * 16])
     def test_no_method_knows_an_id_that_is_none(self, store: Store, id: str) -> None:

@@ -66,7 +66,7 @@ class Sqlite:
                         raise MailstromError(f"the key is of {known[0][0]}", None, DATA)
                     ids.append(known[0][0])
                     continue
-                ids.append(id := new_id(now))
+                ids.append(id := new_id(now, new[-1] if new else ""))
                 new.append(id)
                 due = now if envelope.at is None else envelope.at
                 self._db.execute(
@@ -97,6 +97,9 @@ class Sqlite:
             "select id from message where due >= ? and state in (?, ?) order by due", since, *FINAL
         )
         return (id for (id,) in rows)
+
+    def damaged(self) -> tuple[int, str]:
+        return 0, ""
 
     def read(self, id: str) -> Entry:
         return fold(self.events(id))

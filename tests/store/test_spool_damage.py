@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import socket
@@ -124,6 +125,57 @@ def test_a_damaged_message_is_named_set_aside_and_in_nobodys_way(
     again.sweep(NOW, 0, 0)
     assert (root / "corrupt" / bad).exists()
     again.close()
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EMFILE, errno.ENOMEM, errno.EIO])
+@pytest.mark.parametrize("file", ["message.jsonl", "message.eml"])
+def test_what_cannot_be_opened_now_is_no_damage(
+    spool: Spool, root: Path, monkeypatch: pytest.MonkeyPatch, number: int, file: str
+) -> None:
+    id = put(spool)
+    real = os.open
+
+    def failing(path: str, flags: int, *more: int, **named: int) -> int:
+        if path == file:
+            raise OSError(number, os.strerror(number), path)
+        return real(path, flags, *more, **named)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "open", failing)
+        if file == "message.jsonl":
+            for method in (spool.read, spool.lease, spool.events):
+                with pytest.raises(OSError, match=str(root / "queued" / id / file)) as told:
+                    method(id)
+                assert told.value.errno == number
+        with pytest.raises(OSError, match=file):
+            spool.open_message(id) if file == "message.eml" else spool.purge(id)
+    assert where(root, id) == ["queued"]
+    assert spool.read(id).state == "queued"
+
+
+def test_a_directory_that_cannot_be_opened_is_named_in_full(
+    spool: Spool, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def denied(path: str, *_: object, **__: object) -> int:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+
+    monkeypatch.setattr(os, "open", denied)
+    for look in (lambda: spool.ids(["queued"]), lambda: spool.read("0" * 16), spool.scheduled):
+        with pytest.raises(PermissionError, match=str(root / "queued")):
+            look()
+
+
+def test_what_is_set_aside_is_found_and_counted(spool: Spool, root: Path) -> None:
+    assert spool.damaged() == (0, str(root / "corrupt"))
+    bad = put(spool)
+    (root / "queued" / bad / "message.jsonl").write_bytes(b"\xff\n")
+    with pytest.raises(DamagedMessage):
+        spool.lease(bad)
+    for name in (bad, bad[-6:]):
+        with pytest.raises(DamagedMessage, match=f"{bad} is damaged: .*JSON") as told:
+            spool.read(spool.find(name))
+        assert str(root / "corrupt" / bad) in str(told.value.hint)
+    assert spool.damaged() == (1, str(root / "corrupt"))
 
 
 def test_a_planted_device_is_set_aside(spool: Spool, root: Path) -> None:

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from mailstrom_cli.errors import CANT_CREATE, CONFIG, NO_PERMISSION, MailstromError
-from mailstrom_cli.store.layout import DIRECTORIES
+from mailstrom_cli.errors import CANT_CREATE, CONFIG, NO_INPUT, NO_PERMISSION, MailstromError
+from mailstrom_cli.store.layout import DIRECTORIES, NoSpool
 from mailstrom_cli.store.spool import Spool, open_store
 from tests.peers.needs import lacking
 
@@ -171,11 +171,39 @@ def test_where_a_spool_cannot_be_the_error_says_why(tmp_path: Path) -> None:
     for path in (tmp_path / "file", tmp_path / "file" / "spool", tmp_path / ("x" * 300)):
         assert refused(path).exit_code == CANT_CREATE
     (tmp_path / "dangling").symlink_to("nowhere")
-    assert refused(tmp_path / "dangling").exit_code == CANT_CREATE
+    for path in (tmp_path / "dangling", tmp_path / "dangling" / "a" / "spool", Path("/proc/no/spool")):
+        assert refused(path).exit_code == CANT_CREATE
     for path in ("", "a\0b"):
         with pytest.raises(MailstromError) as refusal:
             open_store(path)
         assert refusal.value.exit_code == CANT_CREATE
+
+
+def test_a_spool_that_may_not_be_created_is_73_and_one_that_may_not_be_opened_77(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def denied(path: str, *_: object, **__: object) -> int:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "mkdir", denied)
+        assert refused(root).exit_code == CANT_CREATE
+    root.mkdir()
+    monkeypatch.setattr(os, "open", denied)
+    assert refused(root).exit_code == NO_PERMISSION
+
+
+def test_without_create_there_is_a_spool_or_an_error(tmp_path: Path, root: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "empty").mkdir()
+    for path in (root, tmp_path / "file" / "spool", tmp_path / "empty"):
+        with pytest.raises(NoSpool, match=f"no spool at {path}$") as missed:
+            open_store(str(path), create=False)
+        assert missed.value.exit_code == NO_INPUT
+    assert not root.exists()
+    assert os.listdir(tmp_path / "empty") == []
+    open_store(str(root)).close()
+    open_store(str(root), create=False).close()
 
 
 SUBMIT_TOGETHER = """
