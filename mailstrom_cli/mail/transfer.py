@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 SLICE = 1 << 16  # octets taken at a time
 LINE = 76  # octets without CRLF (RFC 2045, 6.7 (5) and 6.8)
-BLOCK = 57 * 1024  # octets that fill whole lines of base64
+OCTETS = LINE // 4 * 3  # what a line of base64 holds
 
 PLAIN = bytes(c for c in range(32, 127) if c != ord("=")) + b"\t\r\n"  # what quoted-printable leaves alone
 BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/="
@@ -90,11 +90,11 @@ def _quoted(
     data: Data, start: int, end: int, plain: bytes, ended: Callable[[bytes], bytes]
 ) -> Iterator[bytes]:
     """plain: the octets that stay.  ended: deals with the blanks at the end of a line."""
-    escapes = {c: f"={c:02X}" for c in range(256) if c not in plain}
     text = b""
     for chunk in slices(data, start, end):
-        if chunk.translate(None, plain):
-            chunk = chunk.decode("latin-1").translate(escapes).encode("ascii")
+        special = set(chunk.translate(None, plain))
+        for octet in sorted(special, key=lambda octet: octet != ord("=")):  # first: the others bring it in
+            chunk = chunk.replace(bytes((octet,)), b"=%02X" % octet)
         *lines, text = (text + chunk).split(b"\r\n")
         if lines:
             yield b"\r\n".join([*[_folded(ended(line)) for line in lines], b""])
@@ -119,9 +119,10 @@ def base64(data: Data, start: int, end: int) -> Iterator[bytes]:
     octets = b""
     for chunk in slices(data, start, end):
         octets += chunk
-        if len(octets) >= BLOCK:
-            yield _wrapped(b2a_base64(octets[:BLOCK], newline=False))
-            octets = octets[BLOCK:]
+        cut = len(octets) - len(octets) % OCTETS
+        if cut:
+            yield _wrapped(b2a_base64(octets[:cut], newline=False))
+            octets = octets[cut:]
     if octets:
         yield _wrapped(b2a_base64(octets, newline=False))
 
