@@ -17,7 +17,8 @@
     the same after the end of data               deferred, maybe delivered; no other host is tried now
     what is no SMTP reply                        deferred 4.5.0, failed 5.5.0 from the third time on;
                                                  after the end of data maybe delivered, no other host now
-    SIZE, 8BITMIME, SMTPUTF8 not granted         next host; then failed 5.3.4, 5.6.3, 5.6.7
+    SIZE not enough                              next host; then failed 5.3.4
+    8BITMIME, SMTPUTF8 not granted               next host; then converted, else failed 5.6.3, 5.6.7
     this machine cannot                          deferred 4.3.0, no retry is used up; nobody else waits for it
     domain: NXDOMAIN, no address                 failed 5.4.4
     domain: null MX                              failed 556 5.1.10 (RFC 7505)
