@@ -197,3 +197,51 @@ def test_an_idle_run_makes_no_system_call(mailstrom) -> None:
     with pytest.raises(Exception, match="timed out"):
         process.wait(1.5)
     assert switches() - before <= 1
+
+
+def test_what_a_server_has_taken_is_on_record_before_its_next_transaction(mailstrom, scripted) -> None:
+    server = scripted(Script(replies={"dot": [None, None, Stall()]}))
+    mailstrom.configure(f'via = "smtp://127.0.0.1:{server.port}"', "[limits]\nrecipients_per_transaction = 1")
+    process = mailstrom.start()
+    to = [f"good{n}@example.net" for n in range(3)]
+    id = mailstrom.submit("-f", "ann@example.org", *(word for address in to for word in ("-t", address)))
+    server.wait(lambda s: s.stalled == 1, 20, "the server to hold the third reply back")
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert [mailstrom.recipients(id)[address]["status"] for address in to] == ["delivered"] * 2 + ["queued"]
+    server.release()
+    mailstrom("flush", id)
+    assert mailstrom.status(id)["status"] == "delivered"
+    assert {address for address, _ in server.duplicates()} <= {"good2@example.net"}
+
+
+def test_flush_of_everything_beside_run_ends_when_the_next_hop_is_down(mailstrom) -> None:
+    port = free_port("127.0.0.1")
+    mailstrom.configure(f'via = "smtp://127.0.0.1:{port}"', '[retry]\nbase_delay = "1h"\njitter = 0')
+    for _ in range(12):
+        mailstrom.submit(*SUBMIT)
+    mailstrom.start()
+    mailstrom.wait_until(lambda: all(r["next"] for r in queued(mailstrom)), 20, "the first attempts")
+    before = queued(mailstrom)
+    mailstrom("flush", "--all", seconds=30)
+    assert all(then["next"] != now["next"] for then, now in zip(before, queued(mailstrom), strict=True))
+
+
+def queued(mailstrom) -> list[dict[str, str]]:
+    """Each waiting message: when it is next tried, once that is not now."""
+    found = []
+    for line in mailstrom("queue", "--json").stdout.splitlines():
+        told = json.loads(line)
+        waits = told["next_attempt"] > told["submitted"]
+        found.append({"id": told["id"], "next": told["next_attempt"] if waits else ""})
+    return sorted(found, key=lambda row: row["id"])
+
+
+def test_a_wait_with_a_limit_is_kept_to_without_a_run(mailstrom, scripted) -> None:
+    server = scripted(Script(replies={"dot": [Stall()]}))
+    mailstrom.configure(f'via = "smtp://127.0.0.1:{server.port}"')
+    begun = time.monotonic()
+    done = mailstrom("submit", "--wait=1", *SUBMIT, input="From: a@example.org\n\nhi\n", expect=75)
+    assert time.monotonic() - begun < 8
+    assert len(done.stdout.split()) == 1
+    server.release()

@@ -284,3 +284,16 @@ def test_a_transport_with_a_bug_forgets_nothing_that_an_earlier_one_delivered(
     told = out.send(f"{via(a)},maildir:///nowhere", "good@example.test", "defer@example.test")
     assert [(r.status, r.code) for r in told] == [("delivered", 250), ("deferred", 450)]
     assert "ZeroDivisionError" in caplog.text
+
+
+def test_what_the_first_host_has_taken_is_told_before_the_second_is_asked(hosts, sender) -> None:
+    told: list[list[str]] = []
+
+    def look(_: object) -> None:
+        told.append([r.address for results in out.finals for r in results])
+
+    a, _, _ = hosts(Script(), Script(replies={"mail": look}), None)
+    out = sender(THREE, smtp_port=a.port)
+    results = out.send("mx:", "good@example.test", "defer@example.test", "reject@example.test")
+    assert [r.status for r in results] == ["delivered", "deferred", "failed"]
+    assert told == [["good@example.test", "reject@example.test"]]
