@@ -68,7 +68,7 @@ def find_paths(fields: Fields, request: Request, context: Context, findings: Fin
     if request.reverse_path is not None:
         reverse_path = _asked_reverse_path(request.reverse_path, context, findings)
     else:
-        reverse_path = _reverse_path(originator, lists, bool(prefix), findings)
+        reverse_path = _reverse_path(originator, lists, findings)
     recipients = _recipients(request, context, findings, [lists[key] for key in destinations if key in lists])
     unread = any(fields.first(key) and key not in lists for key in destinations) or not fields.complete
     if not recipients and not unread and not request.recipients:
@@ -137,22 +137,12 @@ def _check_originators(fields: Fields, lists: dict[str, AddressList], findings: 
         findings.note("it names more than one", "RFC 5322, 3.6.2", line=field.line, field=field.name)
 
 
-def _reverse_path(
-    originator: Field | None,
-    lists: dict[str, AddressList],
-    resent: bool,
-    findings: Findings,
-) -> str:
+def _reverse_path(originator: Field | None, lists: dict[str, AddressList], findings: Findings) -> str:
     """The Sender's address, else the first author's. A group names nobody who could be told of a failure, and
     nor do its members (RFC 6854, 2.1 and 4): then somebody else must be asked for."""
     hint = "name the sender with --from ADDRESS"
-    if originator is None:
-        if resent:
-            what = "it is missing beside the other Resent- fields"
-            findings.refuse(what, "RFC 5322, 3.6.6", field="Resent-From", hint=hint)
-        return ""  # a missing From is refused where the header is checked
-    if originator.key not in lists:
-        return ""
+    if originator is None or originator.key not in lists:
+        return ""  # refused elsewhere
     found = lists[originator.key]
     if found.alone is not None:
         return str(found.alone)

@@ -36,7 +36,7 @@ class Fields:
 
     all: in order.  complete: there is a header, and every line of it is part of one.
     blocks: the Resent- fields of each resending, the last one first (RFC 5322, 3.6.6); a block ends where a
-    name of it repeats or a trace field comes.  resent: the first of the blocks.
+    name of it repeats or a Received comes, that is, at nothing that is removed.  resent: the first block.
     signed: what the signatures in it cover.
     """
 
@@ -64,11 +64,11 @@ class Fields:
 def _blocks(fields: tuple[Field, ...]) -> Iterator[dict[str, Field]]:
     block: dict[str, Field] = {}
     for field in fields:
-        if block and (field.key in TRACE or field.key in block):
+        if block and (field.key == "received" or (field.key in block and field.key != "resent-bcc")):
             yield block
             block = {}
         if field.key in RESENT:
-            block[field.key] = field
+            block.setdefault(field.key, field)
     if block:
         yield block
 
@@ -203,7 +203,12 @@ def _check_order(fields: Fields, findings: Findings) -> None:
     for block in fields.blocks:
         first = next(iter(block.values()))
         missing = [n for n in ("Resent-Date", "Resent-From") if n.lower() not in block]
-        if missing and block is not fields.resent:  # what the first one lacks is added, or refused
+        if block is fields.resent:  # this one is ours to complete
+            if "resent-from" not in block:
+                what = "it is missing beside the other Resent- fields"
+                hint = "a resending names who resends: `Resent-From: you@example.org`"
+                findings.refuse(what, "RFC 5322, 3.6.6", field="Resent-From", hint=hint)
+        elif missing:
             what = f"its block of Resent- fields has no {' and no '.join(missing)}"
             findings.note(what, "RFC 5322, 3.6.6", line=first.line, field=first.name)
 

@@ -28,12 +28,16 @@ NAMES = (
 ).encode("latin-1")
 VALUES = (
     "a@example.org|Bob <b@example.net>|root|<x@y.example>||G: a@b.example;|nobody:;|(|)|((()))|\0|\x01|\x1b"
-    '|ü@example.org|a@bücher.example|Jürgen <j@x.example>|"ü, b" <c@x.example>|(ü) a@x.example|"a b"@c.example'
-    '|,,,|<>|a@b, c d|@|a@[192.0.2.1]|a@[IPv6:::1]|a@[x:y]|<@r.example:a@b.example>|\\|"|a.@b|a@b.|größer|ß|\u200d'
+    '|ü@example.org|a@bücher.example|Jürgen <j@x.example>|"ü, b" <c@x.example>|(ü) a@x.example'
+    '|"a b"@c.example'
+    '|,,,|<>|a@b, c d|@|a@[192.0.2.1]|a@[IPv6:::1]|a@[x:y]|<@r.example:a@b.example>|\\|"'
+    "|a.@b|a@b.|größer|ß|\u200d"
     "|=?utf-8?q?x?=|=?utf-8?b?w7w=?=|=?utf-8?q?=FF|=?x?y?z?=|=?|?=|Mon, 24 Nov 2026 02:43:00 +0000"
     "|24 Nov 26 02:43 GMT|31 Feb 2026 25:61:61 +9999|<a.b@c.example>|<a b>|<@>|1.0|text/plain; charset=utf-8"
-    '|multipart/mixed; boundary=b|multipart/mixed; boundary="b|multipart/signed; boundary=b|message/rfc822|8bit'
-    "|7bit|base64|quoted-printable|binary|v=1; h=from:to:subject:date:bcc; bh=x; b=y|h=mime-version:content-type;"
+    '|multipart/mixed; boundary=b|multipart/mixed; boundary="b|multipart/signed; boundary=b'
+    "|message/rfc822|8bit"
+    "|7bit|base64|quoted-printable|binary|v=1; h=from:to:subject:date:bcc; bh=x; b=y"
+    "|h=mime-version:content-type;"
     "|h=|;=;|日本語|\ufeff|é́|a|b|.|:|;|<|>|[|]|x y z"
 ).encode()
 PIECES = [*NAMES.split(b"|"), *VALUES.split(b"|"), b"\xff", b"\xc3", b"y" * 80, b"x" * 997, b"z" * 999]

@@ -117,4 +117,4 @@ def test_no_address_is_lost_or_changed(addresses: list[str], comma: str) -> None
     assert after is not None
     assert after.isascii()
     assert parse_address_list(after).mailboxes == parse_address_list(value).mailboxes
-    assert max(map(len, after.split("\r\n"))) <= 160
+    assert max(map(len, after.split("\r\n"))) <= 250

@@ -16,10 +16,15 @@ EXPLICIT = Request(reverse_path="s@example.org", recipients=("r@example.net",))
 
 ends = st.sampled_from([b"\n", b"\r\n", b"\r", b"\n\n", b"\r\r\n", b"", b"\n ", b"\r\n\t"])
 NAMES = b"From|from |Sender|To|Cc|Bcc|bcc\t|Resent-Bcc|Resent-To|Resent-From|Resent-Date|Received|Return-Path"
-NAMES += b"|Date|Message-ID|Subject|X||\xff|a b"
+NAMES += b"|Date|Message-ID|Subject|X||\xff|a b|MIME-Version|Content-Type|Content-Transfer-Encoding"
+NAMES += b"|DKIM-Signature|Content-Length|Reply-To|References"
 BODIES = (
     b" a@example.org| Bob <b@example.net>| root| <x@y.example>|| | G: a@b.example;|(|\0| \xc3\xbc@example.org"
 )
+BODIES += (
+    "| Jürgen (ü) <j@example.net>| b@bücher.example| größer =?utf-8?q?x?= ü| h=from:subject:bcc;".encode()
+)
+BODIES += b"| text/plain| multipart/mixed; boundary=b| 8bit| base64| 1.0| Tue, 24 Nov 2026 02:43:00 GMT"
 BODIES += b'| \xfc| "a b"@c.example| ,,,|' + b"x" * 999 + b"| <>| a@b, c d"
 names = st.sampled_from(NAMES.split(b"|"))
 bodies = st.sampled_from(BODIES.split(b"|"))
@@ -35,7 +40,9 @@ messages = st.builds(
     st.one_of(st.binary(max_size=30), st.lists(ends | bodies, max_size=4).map(b"".join)),
 )
 contexts = st.sampled_from([CONTEXT, Context(now=0.0, token="t", origin="example.org", timezone=-3600)])
-requests = st.sampled_from([EXPLICIT, Request(), Request(recipients=("r@example.net",), key="k")])
+requests = st.sampled_from(
+    [EXPLICIT, Request(), Request(recipients=("r@example.net",), key="k", add_from="Ü <x@x.example>")]
+)
 
 
 @given(st.binary(max_size=80) | messages, requests, contexts)
@@ -77,3 +84,18 @@ def test_what_leaves_prepared_again_is_the_same(data: bytes, context: Context) -
     assert b"".join(again.chunks()) == sent
     assert again.envelope == made.envelope
     assert not [f for f in again.fixes if f.severity == "fixed"]
+
+
+@given(messages, requests, contexts)
+@settings(max_examples=500, deadline=None)
+def test_no_field_under_a_signature_changes(data: bytes, request: Request, context: Context) -> None:
+    data = b"DKIM-Signature: h=from:to:cc:bcc:subject:date:message-id:mime-version; b=x\n" + data
+    made, _ = check(data, request, context)
+    if made is None:
+        return
+    names = {"from", "to", "cc", "bcc", "subject", "date", "message-id", "mime-version"}
+    before, after = (
+        [field.raw for field in split_header(octets).fields if field.key in names]
+        for octets in (data, b"".join(made.chunks()))
+    )
+    assert after == before or request.add_from is not None  # then the header may end where it did not before
