@@ -12,8 +12,10 @@ import pytest
 from mailstrom_cli.api import Mailstrom
 from mailstrom_cli.config.load import load
 from mailstrom_cli.mail.status import STATES
+from mailstrom_cli.store.spool import Spool
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from mailstrom_cli.store.entry import Entry
@@ -33,6 +35,7 @@ class Front:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.looking: Mailstrom | None = None
         self.home = folder / "home"
         self.home.mkdir()
         self.spool = folder / "spool"
@@ -72,7 +75,10 @@ class Front:
 
     @property
     def mail(self) -> Mailstrom:
-        return Mailstrom(load(None, self.env, {}).settings)
+        """The spool, to look at what the processes have made of it."""
+        if self.looking is None:
+            self.looking = Mailstrom(load(None, self.env, {}).settings)
+        return self.looking
 
     def entries(self) -> list[Entry]:
         return list(self.mail.queue(STATES))
@@ -107,5 +113,10 @@ class Front:
 
 
 @pytest.fixture
-def front(tmp_path: Path) -> Front:
-    return Front(tmp_path)
+def front(tmp_path: Path) -> Iterator[Front]:
+    front = Front(tmp_path)
+    yield front
+    if front.looking is not None:
+        store = front.looking.store
+        assert isinstance(store, Spool)
+        store.close()

@@ -78,7 +78,8 @@ def test_t_can_take_the_arguments_off(front: Front) -> None:
 def test_without_t_the_header_names_nobody_and_bcc_is_taken_out_all_the_same(front: Front) -> None:
     front(
         "bob@example.net",
-        input=b"To: a@example.net\nBcc: c@example.net,\n\td@example.net\nResent-Bcc: e@example.net\n\n",
+        input=b"To: a@example.net\nBcc: c@example.net,\n\td@example.net\n"
+        b"Resent-From: f@example.org\nResent-Bcc: e@example.net\n\n",
     )
     assert front.recipients == ["bob@example.net"]
     assert front.field("To") == "a@example.net"
