@@ -8,7 +8,7 @@ END_OF_TIME = 253402300800.0  # the year 10000
 
 
 def parse_time(text: str, now: float) -> float:
-    """The moment that `+5m`, `@1790000000`, `02:43` or ISO 8601 names, in seconds since the epoch.
+    """The moment that `+5m`, `@1790000000`, `02:43` or `2:43`, or ISO 8601 names, in seconds since the epoch.
 
     A clock time is the next one; a time without an offset is local. Raises ValueError with a sentence.
     """
@@ -19,13 +19,15 @@ def parse_time(text: str, now: float) -> float:
             when = now + parse_duration(text[1:])
         elif text.startswith("@"):
             when = float(text[1:])
-        elif len(text) == 5 and text[2] == ":":
-            when = _next_clock_time(int(text[:2]), int(text[3:]), now)
+        elif len(text) in (4, 5) and text[-3] == ":":
+            when = _next_clock_time(int(text[:-3]), int(text[-2:]), now)
         else:
             from datetime import datetime  # 2 ms, and this form is rarely used
 
             when = datetime.fromisoformat(text).timestamp()
-    except (ValueError, OverflowError):
+    except (ValueError, OverflowError) as error:
+        if text.startswith("+") and error.args:
+            raise
         when = -1.0
     if not 0 <= when < END_OF_TIME:
         raise ValueError(

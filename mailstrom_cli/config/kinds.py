@@ -61,12 +61,16 @@ class Kind:
 
 
 def parse_duration(text: str) -> float:
-    """Seconds of "90s", "5m", "2h", "5d", "1h30m" or a plain number, exact to a millisecond.
-    Raises ValueError."""
+    """Seconds of "90s", "5m", "2h", "5d" or "1h30m", exact to a millisecond; 0 needs no unit.
+    Raises ValueError, with a sentence for a number that lacks its unit."""
     total, units = 0.0, iter(SECONDS)  # units descend, each at most once: `in` uses the iterator up
     rest = text.strip()
-    if not rest or rest[-1].isdigit():
-        rest += "s"  # a plain number
+    if rest == "0":
+        return 0
+    if rest[-1:].isdigit():
+        raise ValueError(_lacks_unit(quoted(rest)))
+    if not rest:
+        raise ValueError
     while rest:
         digits = rest.lstrip("0123456789.")
         if not digits or digits[0] not in units:
@@ -74,6 +78,10 @@ def parse_duration(text: str) -> float:
         total += _decimal(rest[: len(rest) - len(digits)]) * SECONDS[digits[0]]
         rest = digits[1:].lstrip(" ")
     return _whole(round(total, 3))
+
+
+def _lacks_unit(shown: object) -> str:
+    return f"{shown} has no unit; write 90s, 5m, 2h or 5d"
 
 
 def format_duration(seconds: float) -> str:
@@ -177,7 +185,9 @@ def duration(*, zero: bool = False) -> Kind:
     """Seconds; `zero` allows a duration of nothing."""
 
     def read(held: object) -> float:
-        seconds = parse_duration(held) if isinstance(held, str) else _whole(round(_number(held), 3))
+        if not isinstance(held, str) and _number(held):
+            raise ValueError(_lacks_unit(held))
+        seconds = parse_duration(held) if isinstance(held, str) else 0
         return _in_range(seconds, 0 if zero else 0.001, CENTURY)
 
     above = "" if zero else " and longer than 0"
@@ -243,15 +253,19 @@ def _path(held: object) -> str:
     return text
 
 
+def _is_url(text: str) -> bool:
+    return "://" in text or text.startswith("memory:")
+
+
 def _spool(held: object) -> str:
     text = _text(held)
-    return text if "://" in text else _path(text)
+    return text if _is_url(text) else _path(text)
 
 
 def _path_from_text(text: str) -> object:
     """In the environment and on the command line a path starts in the working directory."""
     expanded = os.path.expanduser(text)
-    return os.path.abspath(expanded) if expanded and "://" not in text else text
+    return os.path.abspath(expanded) if expanded and not _is_url(text) else text
 
 
 def _nonempty(held: object) -> str:

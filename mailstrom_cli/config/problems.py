@@ -82,6 +82,14 @@ def nearest_key(unknown: str) -> str:
     return hint
 
 
+def nearest_table(unknown: str) -> str:
+    """A hint which table may have been meant by one that does not exist."""
+    from difflib import get_close_matches
+
+    found = get_close_matches(unknown, NAMED_TABLES, 1, 0.6)
+    return f"did you mean [{found[0]}]?" if found else EVERY_KEY
+
+
 def _split(name: str) -> tuple[str, str]:
     table, _, leaf = name.rpartition(".")
     return table, leaf

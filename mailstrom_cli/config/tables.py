@@ -6,7 +6,14 @@ import os
 import stat
 
 from mailstrom_cli.config.locate import lines
-from mailstrom_cli.config.problems import ConfigError, Problem, expected, nearest_key, nearest_variable
+from mailstrom_cli.config.problems import (
+    ConfigError,
+    Problem,
+    expected,
+    nearest_key,
+    nearest_table,
+    nearest_variable,
+)
 from mailstrom_cli.config.schema import KEYS, TABLES, Auth, Route
 from mailstrom_cli.config.text import ip_address, is_domain, plain, quoted
 from mailstrom_cli.values import value
@@ -161,6 +168,8 @@ class _Reader:
                 self.routes(item, here)
             elif key == "auth":
                 self.credentials(item, here)
+            elif isinstance(item, dict) and not prefix:
+                self.problem(here, f"`{_shown(name)}` is not a table", nearest_table(name))
             else:
                 self.unknown(here, key, key)
 
@@ -175,8 +184,7 @@ class _Reader:
         return read
 
     def unknown(self, path: Path, name: str, pattern: str) -> None:
-        shown = name if name.isprintable() and len(name) <= 80 else quoted(name)
-        self.problem(path, f"`{shown}` is not a key", nearest_key(pattern))
+        self.problem(path, f"`{_shown(name)}` is not a key", nearest_key(pattern))
 
     def items(self, held: Mapping[str, Any], path: Path, name: str, pattern: str) -> dict[str, Any]:
         """The keys of one route, or of one next hop's credentials."""
@@ -252,6 +260,10 @@ class _Reader:
             self.problem(
                 path, f"`{name}` has both `password_command` and `password_file`", "keep one of them"
             )
+
+
+def _shown(name: str) -> str:
+    return name if name.isprintable() and len(name) <= 80 else quoted(name)
 
 
 def _is_host(host: str) -> bool:

@@ -29,12 +29,12 @@ def _berlin(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     [
         ("+5m", NOW + 300),
         ("+1h30m", NOW + 5400),
-        ("+5", NOW + 5),
         ("@1795488181.5", NOW + 1.5),
         ("2026-11-24T02:43:00Z", NOW),
         ("2026-11-24T03:43:00+01:00", NOW),
         ("2026-11-24 03:43", NOW),
         ("03:44", NOW + 60),
+        ("3:44", NOW + 60),
         ("03:43", NOW + 86400),
         ("00:00", NOW + 86400 - 3 * 3600 - 43 * 60),
     ],
@@ -49,11 +49,16 @@ def test_a_clock_time_over_the_end_of_summer_time() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "tomorrow", "+", "@", "@nan", "@-1", "24:00", "1x:00", "+999999999999d"]
+    "text", ["", "tomorrow", "+", "@", "@nan", "@-1", "24:00", "1x:00", "9:3", ":30", "+999999999999d"]
 )
 def test_what_is_no_time_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="is not a time"):
         parse_time(text, NOW)
+
+
+def test_a_time_from_now_has_a_unit() -> None:
+    with pytest.raises(ValueError, match='"5" has no unit'):
+        parse_time("+5", NOW)
 
 
 @pytest.mark.parametrize(

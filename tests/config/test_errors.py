@@ -31,7 +31,11 @@ FILES = {
     "smtp.timeout.conect = 1": [
         "1: `smtp.timeout.conect` is not a key | did you mean `smtp.timeout.connect`?"
     ],
-    '[dkim."example.org"]\nselector = "x"': [f"1: `dkim` is not a key | {LISTS}"],
+    '[dkim."example.org"]\nselector = "x"': [f"1: `dkim` is not a table | {LISTS}"],
+    '[tsl]\nlevel = "may"': ["1: `tsl` is not a table | did you mean [tls]?"],
+    "[rety]\nmax_age = 5": ["1: `rety` is not a table | did you mean [retry]?"],
+    "retry.max_age = 5": ["1: `retry.max_age`: 5 has no unit; write 90s, 5m, 2h or 5d"],
+    'retry.max_age = "5"': ['1: `retry.max_age`: "5" has no unit; write 90s, 5m, 2h or 5d'],
     "[limits]\nrate = 1": [f"2: `limits.rate` is not a key | {LISTS}"],
     '"tls.level" = "may"': ['1: `"tls.level"` is not a key | did you mean `tls.level`?'],
     '"a\\nb" = 1': [f'1: `"a\\nb"` is not a key | {LISTS}'],

@@ -15,8 +15,8 @@ from mailstrom_cli.config.text import split_address
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
-    [("90s", 90), ("5m", 300), ("2h", 7200), ("5d", 432000), ("1h30m", 5400), ("1h 30m", 5400), ("90", 90),
-     ("1d1h1m1s", 90061), ("0", 0), ("0.25s", 0.25), ("1.5h", 5400), (" 5m ", 300), ("1m30", 90)],
+    [("90s", 90), ("5m", 300), ("2h", 7200), ("5d", 432000), ("1h30m", 5400), ("1h 30m", 5400),
+     ("1d1h1m1s", 90061), ("0", 0), ("0.25s", 0.25), ("1.5h", 5400), (" 5m ", 300)],
 )  # fmt: skip
 def test_durations(text: str, seconds: float) -> None:
     assert parse_duration(text) == seconds
@@ -25,11 +25,17 @@ def test_durations(text: str, seconds: float) -> None:
 @pytest.mark.parametrize(
     "text",
     ["", " ", "s", "5x", "5M", "5 m", "m5", "30m1h", "1h1h", "-5m", "+5m", "1..5s", ".5s", "5.s", "٣s",
-     "9999999999999999s", "1_000s", "1h,30m", "5m.", "1e3s"],
+     "9999999999999999s", "1_000s", "1h,30m", "5m.", "1e3s", "5", "90", "00", "1m30", "0.5"],
 )  # fmt: skip
 def test_what_is_no_duration(text: str) -> None:
     with pytest.raises(ValueError):
         parse_duration(text)
+
+
+@pytest.mark.parametrize("held", [5, 0.25, "5", "1m30"])
+def test_a_number_without_a_unit_is_no_duration_and_is_told_so(held: Any) -> None:
+    with pytest.raises(ValueError, match="has no unit; write 90s, 5m, 2h or 5d"):
+        kinds.duration().read(held)
 
 
 @given(st.integers(0, kinds.CENTURY * 1000))
@@ -115,7 +121,7 @@ GOOD = [
     (kinds.integer(-1, 5), -1, -1),
     (kinds.integer(1, 5), 2.0, 2),
     (kinds.duration(zero=True), 0, 0),
-    (kinds.duration(), 0.25, 0.25),
+    (kinds.duration(), "0.25s", 0.25),
     (kinds.size(0), 1024, 1024),
 ]  # fmt: skip
 
@@ -177,4 +183,5 @@ def test_paths_of_the_environment_start_in_the_working_directory(
     assert kinds.SPOOL.from_text("spool") == f"{tmp_path}/spool"
     assert kinds.SPOOL.from_text("~/spool") == "/home/me/spool"
     assert kinds.SPOOL.from_text("memory://x") == "memory://x"
+    assert kinds.SPOOL.read(kinds.SPOOL.from_text("memory:")) == "memory:"
     assert kinds.PATH.read("~/ca.pem") == "/home/me/ca.pem"

@@ -51,7 +51,7 @@ OTHER: dict[str, tuple[str, str, Any]] = {
     "retry.max_age": ('"1d"', "24h", 86400),
     "limits.message_size": ('"10MB"', "10MB", 10_000_000),
     "limits.min_free": ("0", "0", 0),
-    "retention.delivered": ('"1h"', "3600", 3600),
+    "retention.delivered": ('"1h"', "60m", 3600),
     "retention.failed": ("0", "0s", 0),
     "log.format": ('"json"', "json", "json"),
     "log.level": ('"debug"', "debug", "debug"),
@@ -60,7 +60,7 @@ OTHER: dict[str, tuple[str, str, Any]] = {
 }
 for key in KEYS:
     if key.name.startswith("smtp.timeout."):
-        OTHER[key.name] = ("7", "7s", 7)
+        OTHER[key.name] = ('"7s"', "7s", 7)
     elif key.name.startswith("limits."):
         OTHER.setdefault(key.name, ("7", "7", 7))
 

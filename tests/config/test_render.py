@@ -90,7 +90,7 @@ via = "mx:"
 username = 'a"b\\c'
 password_file = "/p"
 [smtp.timeout]
-dot = 0.25
+dot = "0.25s"
 """
 
 
