@@ -12,14 +12,13 @@ Whatever a person can put right is raised as MailstromError; anything else is a 
 
 from __future__ import annotations
 
-import errno
 import os
 import time
 
-from mailstrom_cli.errors import DATA, NO_PERMISSION, TEMPORARY, USAGE, MailstromError, NoSuchMessage
+from mailstrom_cli.errors import DATA, MailstromError, NoSuchMessage
 from mailstrom_cli.mail.prepare import Prepared, prepare
 from mailstrom_cli.mail.request import Context, Request
-from mailstrom_cli.mail.status import DELIVERED, FINAL, UNFINISHED
+from mailstrom_cli.mail.status import FINAL, UNFINISHED
 from mailstrom_cli.store.base import DamagedMessage, Submission
 from mailstrom_cli.values import value
 
@@ -30,23 +29,25 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
     from mailstrom_cli.config.schema import Settings
+    from mailstrom_cli.mail.envelope import Envelope
     from mailstrom_cli.mail.finding import Finding
     from mailstrom_cli.mail.status import Result
     from mailstrom_cli.store.base import Store
     from mailstrom_cli.store.entry import Entry, Event
 
     OnResult = Callable[[Entry, list[Result]], None]
+    OnError = Callable[[DamagedMessage | OSError], None]
 
 __all__ = ["Mailstrom", "MailstromError", "Request", "Submitted"]
 
-RECENT = "recent"  # the store's mark of the last `recent()`
-LEASE_PATIENCE = 5.0  # seconds to wait for an attempt in progress to end
+RECENT = "recent"  # the store's mark of what `seen` was told
 POLL_FIRST, POLL_LONGEST = 0.05, 1.0  # seconds
 
 
 @value
 class Submitted:
-    """A message that is stored. fixes: what was put right in it, one sentence each."""
+    """A message that is stored. fixes: what was put right in it, one sentence each; none for one that repeats
+    a key, of which the rest is as it was stored the first time."""
 
     id: str
     message_id: str
@@ -57,16 +58,26 @@ class Submitted:
 class Mailstrom:
     """One spool with its settings. Cheap to make: the store is opened when it is first needed."""
 
-    def __init__(self, settings: Settings, reload: Callable[[], Settings] | None = None) -> None:
+    def __init__(
+        self, settings: Settings, reload: Callable[[], Settings] | None = None, create: bool = True
+    ) -> None:
         self.settings = settings
+        self.create = create
         self._reload = reload or (lambda: settings)
         self._store: Store | None = None
         self._host: str | None = None
 
     @classmethod
-    def open(cls, config: str | None = None, spool: str | None = None, via: Sequence[str] = ()) -> Mailstrom:
+    def open(
+        cls,
+        config: str | None = None,
+        spool: str | None = None,
+        via: Sequence[str] = (),
+        create: bool = True,
+    ) -> Mailstrom:
         """With the settings of a configuration file (default: the first of the standard ones), the
-        environment, and these on top. Raises MailstromError with exit code 78."""
+        environment, and these on top. create: make a spool where there is none. Raises MailstromError with
+        exit code 78."""
         from mailstrom_cli.config.load import load
 
         overrides: dict[str, str] = {}
@@ -78,15 +89,16 @@ class Mailstrom:
         def settings() -> Settings:
             return load(config, os.environ, overrides).settings
 
-        return cls(settings(), settings)
+        return cls(settings(), settings, create)
 
     @property
     def store(self) -> Store:
-        """The store of the settings. Raises MailstromError: 73 cannot be created, 77 not permitted."""
+        """The store of the settings. Raises MailstromError: 66 not there and not to be made, 73 cannot be
+        created, 77 not permitted."""
         if self._store is None:
             from mailstrom_cli.store.registry import open_store
 
-            self._store = open_store(self.settings.spool, min_free=self.settings.limits.min_free)
+            self._store = open_store(self.settings.spool, self.settings.limits.min_free, self.create)
         return self._store
 
     # --- submitting ---
@@ -130,7 +142,7 @@ class Mailstrom:
     ) -> list[Submitted | MailstromError]:
         """Store each message that is valid, all in one group commit; for each what became of it, in order.
 
-        Raises MailstromError when none could be stored whatever it is (no spool, disk full).
+        Raises MailstromError when something hinders them all (no spool, disk full); then nothing is stored.
         """
         now = time.time()
         outcomes: list[Submitted | MailstromError | Prepared] = []
@@ -155,18 +167,34 @@ class Mailstrom:
             if len(prepared) == 1:
                 return [error]
             # One of them was refused, so none is stored: let each stand alone.
-            return [outcome for p in prepared for outcome in self._intake([p], now)]
+            return [self._alone(p, now) for p in prepared]
         except OSError as error:
+            from mailstrom_cli.store.work import not_stored
+
             raise not_stored(error) from error
-        return [
-            Submitted(
-                id,
-                p.envelope.message_id,
-                tuple(str(fix) for fix in p.fixes),
-                tuple(r.address for r in p.envelope.recipients),
-            )
-            for id, p in zip(ids, prepared, strict=True)
-        ]
+        return [self._submitted(id, p) for id, p in zip(ids, prepared, strict=True)]
+
+    def _alone(self, prepared: Prepared, now: float) -> Submitted | MailstromError:
+        try:
+            return self._intake([prepared], now)[0]
+        except MailstromError as error:
+            return error  # others are stored by now, and their ids are wanted
+
+    def _submitted(self, id: str, prepared: Prepared) -> Submitted:
+        envelope, fixes = prepared.envelope, tuple(str(fix) for fix in prepared.fixes)
+        if envelope.key is not None and (earlier := self._earlier(id, prepared.head)) is not None:
+            envelope, fixes = earlier, ()
+        return Submitted(id, envelope.message_id, fixes, tuple(r.address for r in envelope.recipients))
+
+    def _earlier(self, id: str, head: bytes) -> Envelope | None:
+        """The envelope of a message whose key was repeated, if it begins otherwise than the one given now: a
+        Message-ID that was added is never the same twice."""
+        try:
+            with self.store.open_message(id) as message:
+                same = message.read(len(head)) == head
+            return None if same else self.store.read(id).envelope
+        except (OSError, MailstromError):
+            return None  # delivered and forgotten by now, or not to be read now; it is stored all the same
 
     def _host_name(self) -> str:
         if self._host is None:
@@ -203,22 +231,36 @@ class Mailstrom:
         """The message itself, as it will be sent. Raises as `entry`."""
         return self.store.open_message(self.store.find(name))
 
-    def queue(self, states: Sequence[str] = UNFINISHED) -> Iterator[Entry]:
-        """All messages in these states, oldest first; what is forgotten meanwhile is passed over."""
-        return self._read_each(self.store.ids(states))
+    def queue(self, states: Sequence[str] = UNFINISHED, on_error: OnError | None = None) -> Iterator[Entry]:
+        """All messages in these states, oldest first; what is forgotten meanwhile is passed over.
 
-    def recent(self) -> list[Entry]:
-        """All that are unfinished, and those that became final since `recent` was last asked."""
-        since = self.store.mark(RECENT, time.time()) or 0.0
+        on_error: told of each that cannot be read, now or ever. Without it, OSError is raised.
+        """
+        return self._read_each(self.store.ids(states), on_error)
+
+    def recent(self, on_error: OnError | None = None) -> list[Entry]:
+        """All that are unfinished, and those that became final since the time that `seen` was told last."""
+        since = self.store.mark(RECENT) or 0.0
         ids = {*self.store.ids(UNFINISHED), *self.store.finished_since(since)}
-        return list(self._read_each(sorted(ids)))
+        return list(self._read_each(sorted(ids), on_error))
 
-    def _read_each(self, ids: Iterable[str]) -> Iterator[Entry]:
+    def seen(self, when: float) -> None:
+        """What became final before this time, in seconds since the epoch, is not recent any more."""
+        self.store.mark(RECENT, when)
+
+    def _read_each(self, ids: Iterable[str], on_error: OnError | None) -> Iterator[Entry]:
         for id in ids:
             try:
-                yield self.store.read(id)
-            except (NoSuchMessage, DamagedMessage):
+                entry = self.store.read(id)
+            except NoSuchMessage:
                 continue
+            except (DamagedMessage, OSError) as error:
+                if on_error is not None:
+                    on_error(error)
+                elif isinstance(error, OSError):
+                    raise
+            else:
+                yield entry
 
     def wait(self, names: Iterable[str], seconds: float | None = None) -> list[Entry]:
         """The messages once every recipient is final, or as they are after so many seconds."""
@@ -236,54 +278,31 @@ class Mailstrom:
     # --- queue work ---
 
     def hold(self, name: str) -> Entry:
-        """Attempt nothing until `release`. Raises MailstromError for a final message, and with exit code
-        75 while an attempt is in progress."""
-        return self._change(name, "held", self._unfinished)
+        """Attempt nothing until `release`; nothing happens to what is held. Raises MailstromError for a final
+        message, and with exit code 75 while an attempt is in progress."""
+        from mailstrom_cli.store import work
+
+        return work.hold(self.store, name)
 
     def release(self, name: str) -> Entry:
         """Undo `hold`; nothing happens to a message that is not held."""
-        return self._change(name, "released", lambda entry: [] if entry.held else None)
+        from mailstrom_cli.store import work
+
+        return work.release(self.store, name)
 
     def retry(self, name: str) -> Entry:
         """Every recipient that is not delivered is due now and has all its retries again; a failed or
         cancelled one too. Raises MailstromError when all are delivered."""
-        return self._change(name, "retried", _undelivered)
+        from mailstrom_cli.store import work
+
+        return work.retry(self.store, name)
 
     def cancel(self, name: str) -> Entry:
-        """Every recipient that waits is failed with `cancelled`; `retry` undoes it."""
-        return self._change(name, "cancelled", lambda e: None if e.state == "failed" else self._unfinished(e))
+        """Every recipient that waits is failed with `cancelled`; `retry` undoes it. Raises MailstromError for
+        a message that became final otherwise."""
+        from mailstrom_cli.store import work
 
-    @staticmethod
-    def _unfinished(entry: Entry) -> list[str]:
-        if entry.state in FINAL:
-            raise MailstromError(
-                f"{entry.id} is already {entry.state}", "`mailstrom status` tells the details"
-            )
-        return []
-
-    def _change(self, name: str, kind: str, concerns: Callable[[Entry], list[str] | None]) -> Entry:
-        """Record an event; `concerns` gives its recipients ([] is all), or None when nothing is to do."""
-        id = self.store.find(name)
-        end = time.monotonic() + LEASE_PATIENCE
-        while (lease := self.store.lease(id)) is None:
-            if time.monotonic() >= end:
-                raise MailstromError(
-                    f"{id}: a delivery is in progress", "try again when it has ended", TEMPORARY
-                )
-            time.sleep(POLL_FIRST)
-        with lease:
-            addresses = concerns(lease.entry)
-            if addresses is None:
-                return lease.entry
-            event: dict[str, object] = {"event": kind, "time": round(time.time(), 3)}
-            if addresses:
-                event["recipients"] = addresses
-            try:
-                entry = lease.record(event)
-            except OSError as error:
-                raise not_stored(error) from error
-        self.store.wake(id)
-        return entry
+        return work.cancel(self.store, name)
 
     # --- delivering ---
 
@@ -322,18 +341,3 @@ class Mailstrom:
             return settings
 
         run(self.settings, self.store, reload)
-
-
-def _undelivered(entry: Entry) -> list[str]:
-    addresses = [r.address for r in entry.recipients if r.status != DELIVERED]
-    if not addresses:
-        raise MailstromError(f"{entry.id} is delivered to everybody; there is nothing to retry", None, USAGE)
-    return addresses
-
-
-def not_stored(error: OSError) -> MailstromError:
-    """Why nothing could be stored, as an error that says whether to try again."""
-    where = f"{error.filename}: " if error.filename else ""
-    if error.errno in (errno.EACCES, errno.EPERM):
-        return MailstromError(f"nothing stored: {where}{error.strerror}", None, NO_PERMISSION)
-    return MailstromError(f"nothing stored: {where}{error.strerror}", "try again later", TEMPORARY)

@@ -37,3 +37,12 @@ class NoSuchMessage(MailstromError):
         self, name: str, hint: str = "`mailstrom queue --state all` lists every message that is still kept"
     ) -> None:
         super().__init__(f"no message {name!r} in the queue", hint, NO_INPUT)
+
+
+class NoSpool(MailstromError):
+    """There is no spool, and none was to be made."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(
+            f"no spool at {path}", "`mailstrom submit` makes one; --spool names another", NO_INPUT
+        )

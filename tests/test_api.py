@@ -10,7 +10,7 @@ import pytest
 
 from mailstrom_cli.api import Mailstrom, MailstromError, Request, Submitted
 from mailstrom_cli.config.schema import build
-from mailstrom_cli.store.base import DamagedMessage
+from mailstrom_cli.store.base import DamagedMessage, Submission
 from mailstrom_cli.store.memory import Memory
 
 if TYPE_CHECKING:
@@ -61,6 +61,39 @@ def test_one_that_the_store_refuses_leaves_the_others(mail: Mailstrom) -> None:
     assert len(list(mail.queue())) == 2  # the last one repeats what was there
 
 
+def test_a_repeated_key_tells_of_the_message_that_is_stored(mail: Mailstrom) -> None:
+    first = mail.submit(MESSAGE, Request(key="k"))
+    again = mail.submit(MESSAGE, Request(key="k"))
+    assert (again.id, again.message_id, again.recipients) == (first.id, first.message_id, first.recipients)
+    assert mail.entry(first.id).envelope.message_id == first.message_id
+    assert (first.fixes != (), again.fixes) == (True, ())
+
+
+def test_of_a_group_that_is_taken_apart_every_outcome_is_told(
+    mail: Mailstrom, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk fills up while one refused message has the others stored one by one."""
+    mail.submit(MESSAGE, Request(key="k"))
+    intake, room = mail.store.intake, iter([True, True, False])
+
+    def fill(submissions: list[Submission], now: float) -> list[str]:
+        if len(submissions) == 1 and submissions[0].envelope.key is None and not next(room):
+            raise OSError(errno.ENOSPC, "full")
+        return intake(submissions, now)
+
+    monkeypatch.setattr(mail.store, "intake", fill)
+    outcomes = mail.submit_many(
+        [
+            (MESSAGE, Request()),
+            (MESSAGE + b"more\n", Request(key="k")),
+            (MESSAGE, Request()),
+            (MESSAGE, Request()),
+        ]
+    )
+    assert [getattr(outcome, "exit_code", 0) for outcome in outcomes] == [0, 65, 0, 75]
+    assert len(list(mail.queue())) == 3
+
+
 @pytest.mark.parametrize(("number", "code"), [(errno.ENOSPC, 75), (errno.EMFILE, 75), (errno.EACCES, 77)])
 def test_a_store_that_fails_is_an_error_with_its_code(
     mail: Mailstrom, monkeypatch: pytest.MonkeyPatch, number: int, code: int
@@ -101,15 +134,56 @@ def test_a_damaged_message_does_not_hide_the_others(mail: Mailstrom, monkeypatch
 
     monkeypatch.setattr(mail.store, "read", damaged)
     assert [entry.id for entry in mail.queue()] == [second]
+    told: list[Exception] = []
+    assert [entry.id for entry in mail.queue(on_error=told.append)] == [second]
+    assert [str(error) for error in told] == [f"message {first} is damaged: torn"]
 
 
-def test_recent_begins_anew_each_time(mail: Mailstrom, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_message_that_cannot_be_read_now_is_told_or_raised(
+    mail: Mailstrom, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mail.submit(MESSAGE, Request())
+
+    def denied(id: str) -> object:
+        raise PermissionError(errno.EACCES, "denied", id)
+
+    monkeypatch.setattr(mail.store, "read", denied)
+    told: list[Exception] = []
+    assert list(mail.queue(on_error=told.append)) == []
+    assert [type(error) for error in told] == [PermissionError]
+    with pytest.raises(PermissionError):
+        list(mail.queue())
+
+
+def test_recent_begins_anew_when_it_was_seen(mail: Mailstrom, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter(range(1_800_000_000, 1_900_000_000, 10))
     monkeypatch.setattr("mailstrom_cli.api.time.time", lambda: float(next(clock)))
     final, waiting = (mail.submit(MESSAGE, Request()).id for _ in range(2))
     mail.cancel(final)
-    assert [entry.id for entry in mail.recent()] == sorted([final, waiting])
+    for _ in range(2):
+        assert [entry.id for entry in mail.recent()] == sorted([final, waiting])
+    mail.seen(float(next(clock)))
     assert [entry.id for entry in mail.recent()] == [waiting]
+
+
+def test_work_that_is_done_already_is_not_recorded_again(mail: Mailstrom) -> None:
+    id = mail.submit(MESSAGE, Request()).id
+    for change in (mail.release, mail.hold, mail.hold, mail.release, mail.release, mail.cancel, mail.cancel):
+        change(id)
+    assert [e.get("event") for e in mail.events(id)] == [None, "held", "released", "cancelled"]
+
+
+def test_what_a_server_failed_cannot_be_cancelled(mail: Mailstrom) -> None:
+    id = mail.submit(MESSAGE, Request()).id
+    lease = mail.store.lease(id)
+    assert lease is not None
+    with lease:
+        result = {"address": "b@example.net", "status": "failed", "code": 550, "text": "no such user"}
+        lease.record({"event": "results", "time": time.time(), "recipients": [result]})
+    for change in (mail.cancel, mail.hold):
+        with pytest.raises(MailstromError, match="already failed") as refused:
+            change(id)
+        assert refused.value.exit_code == 64
 
 
 def test_settings_and_overrides(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 
-from mailstrom_cli.errors import CANT_CREATE, CONFIG, NO_INPUT, NO_PERMISSION, MailstromError
+from mailstrom_cli.errors import CANT_CREATE, CONFIG, NO_PERMISSION, MailstromError, NoSpool
 from mailstrom_cli.mail.status import STATES
 from mailstrom_cli.store import files
 
@@ -21,15 +21,6 @@ SIDECAR = "message.jsonl"
 REASON = "reason"
 
 _OURS = frozenset((*DIRECTORIES, FORMAT_FILE, TRIGGER, RUN_LOCK))
-
-
-class NoSpool(MailstromError):
-    """There is no spool, and none was to be made."""
-
-    def __init__(self, path: str) -> None:
-        super().__init__(
-            f"no spool at {path}", "`mailstrom submit` makes one; --spool names another", NO_INPUT
-        )
 
 
 def open_root(path: str, create: bool = True) -> int:

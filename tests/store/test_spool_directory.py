@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from mailstrom_cli.errors import CANT_CREATE, CONFIG, NO_INPUT, NO_PERMISSION, MailstromError
-from mailstrom_cli.store.layout import DIRECTORIES, NoSpool
+from mailstrom_cli.errors import CANT_CREATE, CONFIG, NO_INPUT, NO_PERMISSION, MailstromError, NoSpool
+from mailstrom_cli.store.layout import DIRECTORIES
 from mailstrom_cli.store.spool import Spool, open_store
 from tests.peers.needs import lacking
 
