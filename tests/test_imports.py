@@ -66,6 +66,7 @@ def test_help_imports_no_command(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("line", [["queue"], ["queue", "--json"], ["config", "show"]])
 def test_looking_needs_no_network_and_no_rich(tmp_path: Path, line: list[str]) -> None:
+    modules(tmp_path, "submit")
     loaded = modules(tmp_path, *line)
     assert {"rich", "asyncio", "dns", "socket", "ssl"} & loaded == set()
 

@@ -10,8 +10,9 @@ import os
 import sys
 import time
 
-from mailstrom_cli.api import Mailstrom, Request, Submitted
+from mailstrom_cli.api import Request, Submitted
 from mailstrom_cli.cli import report
+from mailstrom_cli.cli.opening import open_mail
 from mailstrom_cli.cli.options import NO_LIMIT
 from mailstrom_cli.cli.source import IN_MEMORY, STDIN, read_mbox, read_message
 from mailstrom_cli.config.text import plain
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from typing import Any, TypeVar
 
+    from mailstrom_cli.api import Mailstrom
     from mailstrom_cli.store.entry import Entry
 
     Data = bytes | mmap.mmap
@@ -44,7 +46,7 @@ def run(options: Mapping[str, Any], files: Sequence[str]) -> int:
         raise MailstromError("--check stores nothing to --wait for", "leave one of them out")
     if options["key"] is not None and (len(files) > 1 or options["mbox"]):
         raise MailstromError("--key names one message, and more are given", "submit them one by one")
-    mail = Mailstrom.open(options["config"], options["spool"], options["via"])
+    mail = open_mail(options["config"], options["spool"], options["via"], create=True)
     messages = _messages(files, options, mail.settings.limits.message_size)
     if options["check"]:
         from mailstrom_cli.cli.check import check_all
@@ -54,11 +56,11 @@ def run(options: Mapping[str, Any], files: Sequence[str]) -> int:
     for group in _groups(messages):
         for name, outcome in _submit(mail, group, request):
             if isinstance(outcome, MailstromError):
-                told = report.failed(outcome, name)
+                told = report.failed(mistaken_wait(outcome, name, options["wait"]), name)
                 code = code or told
             else:
                 ids.append(outcome.id)
-                _tell(outcome, options)
+                _tell(outcome, name, options)
     if options["wait"] is not None and ids:
         waited = outcome_code(mail.attempt(ids, seconds), quiet=options["quiet"])
         code = code or waited
@@ -98,6 +100,13 @@ def parse_wait(text: str | None) -> float | None:
     return seconds
 
 
+def mistaken_wait(error: MailstromError, name: str | None, wait: str | None) -> MailstromError:
+    """The error about a name, with a better hint where the name is the SECONDS of a --wait without `=`."""
+    if wait == NO_LIMIT and name is not None and name.isdecimal():
+        return MailstromError(error.message, f"write --wait={name} to wait so many seconds", error.exit_code)
+    return error
+
+
 def _request(options: Mapping[str, Any], now: float) -> Request:
     from_ = options["from"]
     at = _option("--at", _time, options["at"], now)
@@ -106,6 +115,8 @@ def _request(options: Mapping[str, Any], now: float) -> Request:
     for name in ("key", "envid"):
         if options[name] == "":
             raise MailstromError(f"--{name} is empty", "leave it out")
+    if from_ == "":
+        raise MailstromError("--from is empty", "write '<>' for the null reverse-path")
     return Request(
         reverse_path="" if from_ == "<>" else from_,
         recipients=tuple(options["to"]) or None,
@@ -139,7 +150,9 @@ def _duration(text: str, start: float) -> float:
 
     try:
         seconds = parse_duration(text)
-    except ValueError:
+    except ValueError as error:
+        if error.args:
+            raise
         seconds = 0
     if not 0 < seconds <= CENTURY:
         raise ValueError(f"{text!r} is not a duration longer than 0; write 90s, 5m, 2h or 5d")
@@ -183,7 +196,7 @@ def _messages(
         try:
             yield from read_mbox(name, limit)
         except MailstromError as error:
-            yield name, error
+            yield None if name == STDIN else name, error
 
 
 def _groups(
@@ -206,20 +219,30 @@ def _submit(
 ) -> Iterator[tuple[str | None, Submitted | MailstromError]]:
     """What became of each message of a group, in order."""
     good = [(data, request) for _, data in group if not isinstance(data, MailstromError)]
-    outcomes = iter(mail.submit_many(good))
+    outcomes = iter(_store(mail, good))
     for name, data in group:
         yield name, data if isinstance(data, MailstromError) else next(outcomes)
+
+
+def _store(mail: Mailstrom, messages: list[tuple[Data, Request]]) -> list[Submitted | MailstromError]:
+    """What became of each. When there was no room for all of them at once, there may be for some."""
+    try:
+        return mail.submit_many(messages)
+    except MailstromError as error:
+        if error.exit_code != TEMPORARY:
+            raise
+        return [error] if len(messages) == 1 else [_store(mail, [one])[0] for one in messages]
 
 
 # --- telling ---
 
 
-def _tell(done: Submitted, options: Mapping[str, Any]) -> None:
+def _tell(done: Submitted, name: str | None, options: Mapping[str, Any]) -> None:
     """The id on stdout. What is stored stays stored when stdout cannot be written to, so that is no failure:
     a caller that sees one would submit the message again."""
     if options["verbose"]:
         for fix in done.fixes:
-            report.tell("note", fix)
+            report.tell("note", f"{name}: {fix}" if name else fix)
     line = done.id
     if options["json"]:
         import json
@@ -229,12 +252,14 @@ def _tell(done: Submitted, options: Mapping[str, Any]) -> None:
             "message_id": done.message_id,
             "fixes": list(done.fixes),
             "recipients": list(done.recipients),
+            "file": name,
         }
         line = json.dumps(fields)
     try:
         report.write_out(line + "\n")
     except OSError as error:
-        report.tell("warning", f"stored as {done.id}, but stdout: {error.strerror}")
+        about = f"{name}: " if name else ""
+        report.tell("warning", f"{about}stored as {done.id}, but stdout: {error.strerror}")
         report.forget_stdout()
 
 

@@ -43,11 +43,12 @@ class Given:
         """The log level that -v and -q mean; None for that of the settings."""
         return "debug" if self.verbose else "error" if self.quiet else None
 
-    def open(self) -> Mailstrom:
-        """The spool and settings that the options name. Raises MailstromError."""
-        from mailstrom_cli.api import Mailstrom
+    def open(self, *, create: bool = False) -> Mailstrom:
+        """The spool and settings that the options name; what only looks makes no spool. Raises
+        MailstromError."""
+        from mailstrom_cli.cli.opening import open_mail
 
-        return Mailstrom.open(self.config, self.spool, self.via)
+        return open_mail(self.config, self.spool, self.via, create=create)
 
 
 class OptionalValue(click.Option):
@@ -65,7 +66,11 @@ class Command(click.Command):
         end = args.index("--") if "--" in args else len(args)
         if any("--wait" in parameter.opts for parameter in self.params):
             args = [f"--wait={NO_LIMIT}" if a == "--wait" and i < end else a for i, a in enumerate(args)]
-        return super().parse_args(ctx, args)
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as error:
+            error.ctx = error.ctx or ctx  # click does not say whose option lacks its value
+            raise
 
 
 def as_click(table: Iterable[Option]) -> list[click.Parameter]:
@@ -77,7 +82,7 @@ def as_click(table: Iterable[Option]) -> list[click.Parameter]:
             metavar=option.metavar,
             is_flag=True if option.metavar is None else None,  # False would let the value be left out
             multiple=option.many,
-            type=click.Choice(option.choices) if option.choices else None,
+            type=click.Choice(option.choices, case_sensitive=False) if option.choices else None,
         )
         for option in table
     ]

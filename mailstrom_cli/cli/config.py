@@ -9,6 +9,7 @@ import click
 
 from mailstrom_cli.cli import output, report
 from mailstrom_cli.cli.base import command
+from mailstrom_cli.cli.opening import refuse_empty
 from mailstrom_cli.cli.options import Option
 from mailstrom_cli.config.load import load
 from mailstrom_cli.config.problems import ConfigError
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 
 def _load(given: Given) -> Loaded:
+    refuse_empty(given.spool)
     overrides = {}
     if given.spool is not None:
         overrides["spool"] = given.spool

@@ -54,7 +54,11 @@ VERBOSITY = (
 
 GLOBAL = (
     Option(("--config",), "Configuration file (default: the first of the standard ones).", "FILE"),
-    Option(("--spool",), "Spool directory, or the URL of another store.", "DIR"),
+    Option(
+        ("--spool",),
+        "Spool directory, from here or below ~ if it begins so; or the URL of another store.",
+        "DIR",
+    ),
     Option(
         ("--via",), "How mail leaves, in place of what is configured; repeat for fail-over.", "URL", many=True
     ),
@@ -85,14 +89,14 @@ SUBMIT = (
     ),
     Option(("--ret",), "What a failure notification returns (RFC 3461).", "WHAT", choices=("full", "hdrs")),
     Option(("--envid",), "Envelope id that a notification repeats (RFC 3461).", "ID"),
-    Option(("--mbox",), "Submit every message of an mbox file; repeatable.", "FILE", many=True),
+    Option(("--mbox",), "Submit every message of an mbox file (- is stdin); repeatable.", "FILE", many=True),
     Option(
         ("--wait",),
         "Wait until every recipient is final, at most SECONDS; where no `run` is at work, try at once, here.",
         "SECONDS",
         optional=True,
     ),
-    Option(("--check",), "Validate only; store nothing."),
+    Option(("--check",), "Validate only; store nothing, and compare no --key."),
     Option(("--json",), "One JSON object a line in place of ids."),
     *VERBOSITY,
 )
@@ -153,7 +157,9 @@ def _scan(
                 return None
             given = arguments[i]
             i += 1
-        if option.choices and given not in option.choices:
-            return None
+        if option.choices:
+            given = given.lower()
+            if given not in option.choices:
+                return None
         values[option.dest] = (*values[option.dest], given) if option.many else given
     return None if stop_at_word else words

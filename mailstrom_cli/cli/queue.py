@@ -16,6 +16,7 @@ from mailstrom_cli.mail.status import DELIVERED, STATES, UNFINISHED
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from mailstrom_cli.api import Mailstrom
     from mailstrom_cli.cli.base import Given
     from mailstrom_cli.store.entry import Entry, RecipientState
 
@@ -35,35 +36,51 @@ SHOWN = 3  # recipients of one message on a terminal
         many=True,
         choices=(*STATES, "all"),
     ),
-    Option(("--count",), "Print how many there are."),
+    Option(("--count",), "Print how many there are; with --json as an object."),
     Option(("--json",), "One JSON object a line, with the keys of `postqueue -j` beside those of status."),
 )
 def queue(given: Given, state: tuple[str, ...], count: bool, json: bool) -> int | None:
     """List the messages that are neither delivered nor failed, oldest first.
 
     On a terminal each message is shown with its recipients; in a pipe each has one line of aligned columns,
-    with its first recipient that is not delivered and how many more there are.
+    with the recipient that is due next, or else one that failed, and how many more are not delivered.
     """
     states = STATES if "all" in state else tuple(dict.fromkeys(state)) or UNFINISHED
     mail = given.open()
     if count:
-        output.print_text(str(mail.store.count(states)))
+        number = mail.store.count(states)
+        output.print_json({"count": number}) if json else output.print_text(str(number))
         return None
-    entries = mail.queue(states)
+    entries = mail.queue(states, output.warn)
     if json:
         for entry in entries:
             output.print_json(queue_object(entry))
     elif output.on_terminal():
-        _print_rich(entries, time.time(), quiet=given.quiet)
+        some = _print_rich(entries, time.time())
+        if not some and not given.quiet:
+            report.tell("note", "there is no message in these states" if state else "the queue is empty")
     else:
         for line in output.plain_table(HEADING, map(_row, entries)):
             output.print_text(line)
+    _tell_damaged(mail, quiet=given.quiet)
     return None
 
 
+def _tell_damaged(mail: Mailstrom, *, quiet: bool) -> None:
+    count, where = mail.store.damaged()
+    if count and not quiet:
+        them = (
+            "1 message could not be read and is"
+            if count == 1
+            else f"{count} messages could not be read and are"
+        )
+        report.tell("warning", f"{them} set aside in {where}")
+
+
 def _waiting(entry: Entry) -> list[RecipientState]:
-    """The recipients worth showing: those that are not delivered, or all."""
-    return [r for r in entry.recipients if r.status != DELIVERED] or list(entry.recipients)
+    """The recipients worth showing: those that wait, the next one first, and those that failed; or all."""
+    left = [r for r in entry.recipients if r.status != DELIVERED] or list(entry.recipients)
+    return sorted(left, key=lambda r: (r.final, r.next_attempt or 0.0))
 
 
 def _next(entry: Entry, told: str) -> str:
@@ -84,8 +101,9 @@ def _row(entry: Entry) -> Sequence[str]:
     )
 
 
-def _print_rich(entries: Iterable[Entry], now: float, *, quiet: bool) -> None:
-    """A line for each message under one heading, and below it, indented, whom it waits for and why."""
+def _print_rich(entries: Iterable[Entry], now: float) -> bool:
+    """A line for each message under one heading, and below it, indented, whom it waits for and why; whether
+    there was any."""
     from rich.padding import Padding
 
     terminal = output.console()
@@ -105,8 +123,7 @@ def _print_rich(entries: Iterable[Entry], now: float, *, quiet: bool) -> None:
         terminal.print(output.cell(TERMINAL.format(*cells), output.STYLES.get(entry.state, "")))
         for text, style in _about(entry):
             terminal.print(Padding(output.cell(text, style), (0, 0, 0, INDENT)))
-    if heading and not quiet:
-        report.tell("note", "the queue is empty")
+    return not heading
 
 
 def _about(entry: Entry) -> Iterator[tuple[str, str]]:

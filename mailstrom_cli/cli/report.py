@@ -74,6 +74,16 @@ def of_system(error: OSError) -> MailstromError | None:
     return None
 
 
+def known(error: MailstromError | OSError) -> MailstromError:
+    """An error in our words, so that work on other messages can go on. Raises an OSError that is a bug."""
+    if isinstance(error, MailstromError):
+        return error
+    ours = of_system(error)
+    if ours is None:
+        raise error
+    return ours
+
+
 def failed(error: MailstromError, about: str | None = None) -> int:
     """Tell an error (`about`: of which file or id) on stderr, a line for each of its lines; its exit code."""
     for line in error.message.split("\n"):
@@ -93,11 +103,18 @@ def tell(kind: str, text: str) -> None:
 
 
 def write_out(text: str) -> None:
-    """Write data to stdout, at once."""
+    """Write data to stdout, at once. Raises OSError; BrokenPipeError where there is no stdout."""
     if sys.stdout is None:
         raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
     sys.stdout.write(text)
     sys.stdout.flush()
+
+
+def write_octets(data: bytes) -> None:
+    """Write octets to stdout as they are. Raises as `write_out`."""
+    if sys.stdout is None:
+        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+    sys.stdout.buffer.write(data)
 
 
 def one_line(text: str, longest: int = _LONGEST) -> str:
@@ -116,10 +133,24 @@ def escaped(character: str) -> str:
 
 
 def forget_stdout() -> None:
-    """Send what is still buffered for a stdout that is gone nowhere, so that the exit is quiet."""
+    """Send what is still buffered for a stdout that is gone nowhere, so that the exit is quiet; who writes to
+    it again learns that it is gone."""
     try:
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, 1)
         os.close(null)
     except OSError:
         pass
+    # As Python has it where a process began without one.
+    sys.stdout = None
+
+
+def occupy_closed() -> None:
+    """Where a process began without stdin, stdout or stderr, keep their descriptors from files that are
+    opened later: what a library writes to descriptor 1 would go into a message."""
+    for stream in (sys.stdin, sys.stdout, sys.stderr):
+        if stream is None:
+            try:
+                os.open(os.devnull, os.O_WRONLY)
+            except OSError:
+                return

@@ -19,6 +19,6 @@ def run(given: Given) -> None:
     is one `run` a spool; `mailstrom flush` beside it is safe. Its log goes to stderr, a line
     for each result.
     """
-    mail = given.open()
+    mail = given.open(create=True)
     log.start(mail.settings.log, given.level)
     mail.run(lambda settings: log.start(settings.log, given.level))

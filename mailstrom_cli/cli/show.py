@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 import click
@@ -10,7 +9,7 @@ import click
 from mailstrom_cli.cli import output
 from mailstrom_cli.cli.base import command
 from mailstrom_cli.cli.options import Option
-from mailstrom_cli.cli.report import escaped, one_line, write_out
+from mailstrom_cli.cli.report import escaped, one_line, write_octets, write_out
 from mailstrom_cli.cli.times import iso
 from mailstrom_cli.cli.view import sidecar_object
 from mailstrom_cli.errors import USAGE, MailstromError
@@ -58,10 +57,14 @@ def _header(message: BinaryIO) -> Iterator[bytes]:
 
 def _write(piece: bytes) -> None:
     if not output.on_terminal():
-        sys.stdout.buffer.write(piece)
+        write_octets(piece)
         return
     text = piece.decode("utf-8", "replace").replace("\r\n", "\n")
     write_out("".join(c if c.isprintable() or c in "\n\t" else escaped(c) for c in text))
+
+
+def _plain(held: object) -> str:
+    return ",".join(map(_plain, held)) if isinstance(held, list) else str(held)
 
 
 def _log_lines(event: Event) -> Iterator[str]:
@@ -77,5 +80,5 @@ def _log_lines(event: Event) -> Iterator[str]:
     if kind == "submitted":
         details = [event["reverse_path"] or "<>", "to", *(r["address"] for r in event["recipients"])]
     else:
-        details = [f"{k}={v}" for k, v in event.items() if k not in ("event", "time")]
+        details = [f"{k}={_plain(v)}" for k, v in event.items() if k not in ("event", "time")]
     yield one_line(" ".join(str(part) for part in (when, kind, *details)))

@@ -37,28 +37,36 @@ def read_message(name: str, limit: int) -> Data:
 
 
 def read_mbox(name: str, limit: int) -> Iterator[tuple[str, bytes | MailstromError]]:
-    """Each message of an mbox file with its name (`box, message 3 (line 120)`).
+    """Each message of an mbox file, or of stdin for "-", with its name (`box, message 3 (line 120)`); none of
+    one that is empty.
 
     A message begins with a `From ` line at the start or after an empty line; `>From ` loses one `>`
     (mboxrd). One that passes the limit is given as an error in its place. Raises MailstromError 66.
     """
-    fd = _open(name)
+    fd = 0 if name == STDIN else _open(name)
     try:
-        whole = _mapped(fd) if stat.S_ISREG(os.fstat(fd).st_mode) else gather(pieces(fd), None)
+        from_start = stat.S_ISREG(os.fstat(fd).st_mode) and os.lseek(fd, 0, os.SEEK_CUR) == 0
+        whole = _mapped(fd) if from_start else gather(pieces(fd), None)
+    except OSError as error:
+        raise _unreadable(error) from None
     finally:
-        os.close(fd)
+        if fd:
+            os.close(fd)
+    if not whole:
+        return
     if whole[:5] != b"From ":
         raise MailstromError(
-            f"{name}: not an mbox file: its first line does not begin with `From `",
+            "not an mbox file: its first line does not begin with `From `",
             "a file with one message is given without --mbox",
             DATA,
         )
+    shown = "stdin" if name == STDIN else name
     start, number, line = 0, 0, 1
     while start < len(whole):
         head = whole.find(b"\n", start) + 1 or len(whole)
         end = _next_message(whole, head)
         number += 1
-        label = f"{name}, message {number} (line {line})"
+        label = f"{shown}, message {number} (line {line})"
         size = max(0, end - head)
         yield label, _too_large(limit) if size > limit else _unquoted(whole[head:end])
         line += _lines(whole, start, end)

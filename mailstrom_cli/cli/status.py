@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mailstrom_cli.cli import output, report
-from mailstrom_cli.cli.accept import outcome_code, parse_wait
+from mailstrom_cli.cli.accept import mistaken_wait, outcome_code, parse_wait
 from mailstrom_cli.cli.base import command
 from mailstrom_cli.cli.options import Option
 from mailstrom_cli.cli.times import ahead, iso, local, span
@@ -52,14 +52,15 @@ def status(given: Given, ids: tuple[str, ...], wait: str | None, recent: bool, j
         raise MailstromError("--recent and --wait exclude each other", "leave one of them out", USAGE)
     seconds = parse_wait(wait)
     mail = given.open()
-    code = OK
+    code, asked = OK, time.time()
     if recent:
-        entries = mail.recent()
-    elif wait is None:
-        entries, code = find_each(mail, ids)
+        entries = mail.recent(output.warn)
     else:
-        entries = mail.wait(ids, seconds)
-        code = outcome_code(entries, quiet=True)
+        entries, code = find_each(mail, ids, wait)
+        if wait is not None and entries:
+            entries = mail.wait([entry.id for entry in entries], seconds)
+            waited = outcome_code(entries, quiet=True)
+            code = code or waited
     if json:
         objects = [status_object(entry) for entry in entries]
         if given.verbose:
@@ -77,17 +78,21 @@ def status(given: Given, ids: tuple[str, ...], wait: str | None, recent: bool, j
         if given.verbose:
             for entry in entries:
                 _print_transcripts(mail, entry.id)
+    if recent:
+        mail.seen(asked)  # only now: what could not be printed is told the next time
     return code
 
 
-def find_each(mail: Mailstrom, names: Sequence[str]) -> tuple[list[Entry], int]:
-    """The messages of these names; what cannot be found is told, and the first one's exit code given."""
+def find_each(mail: Mailstrom, names: Sequence[str], wait: str | None = None) -> tuple[list[Entry], int]:
+    """The messages of these names; what cannot be found is told, and the first one's exit code given.
+    wait: the value of --wait, which may have become the name of a message."""
     entries, code = [], OK
+    store = mail.store
     for name in names:
         try:
-            entries.append(mail.entry(name))
-        except MailstromError as error:
-            told = report.failed(error)
+            entries.append(store.read(store.find(name)))
+        except (MailstromError, OSError) as error:
+            told = report.failed(mistaken_wait(report.known(error), name, wait))
             code = code or told
     return entries, code
 

@@ -13,6 +13,7 @@ from mailstrom_cli.errors import OK, MailstromError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from mailstrom_cli.api import Mailstrom
     from mailstrom_cli.cli.base import Given
     from mailstrom_cli.store.entry import Entry
 
@@ -23,14 +24,16 @@ IDS = click.argument("ids", metavar="ID...", nargs=-1, required=True)
 @IDS
 def hold(given: Given, ids: tuple[str, ...]) -> int:
     """Attempt nothing for these messages until they are released. Time on hold does not count as age."""
-    return _each(given, ids, "held", given.open().hold)
+    mail = given.open()
+    return _each(given, mail, ids, mail.hold, "held", "is held already")
 
 
 @command("release")
 @IDS
 def release(given: Given, ids: tuple[str, ...]) -> int:
     """Undo hold: these messages are attempted again when they are due."""
-    return _each(given, ids, "released", given.open().release)
+    mail = given.open()
+    return _each(given, mail, ids, mail.release, "released", "is not held")
 
 
 @command("retry")
@@ -38,26 +41,35 @@ def release(given: Given, ids: tuple[str, ...]) -> int:
 def retry(given: Given, ids: tuple[str, ...]) -> int:
     """Make these messages due now for every recipient that is not delivered, with all retries again; those
     that failed or were cancelled, too."""
-    return _each(given, ids, "due now", given.open().retry)
+    mail = given.open()
+    return _each(given, mail, ids, mail.retry, "due now", "is due already")
 
 
 @command("cancel")
 @IDS
 def cancel(given: Given, ids: tuple[str, ...]) -> int:
     """Fail what still waits in these messages with the reason "cancelled"; retry undoes it."""
-    return _each(given, ids, "cancelled", given.open().cancel)
+    mail = given.open()
+    return _each(given, mail, ids, mail.cancel, "cancelled", "is cancelled already")
 
 
-def _each(given: Given, ids: Sequence[str], done: str, change: Callable[[str], Entry]) -> int:
-    """Change every message; each stands alone, and the first bad one's exit code is the result."""
+def _each(
+    given: Given, mail: Mailstrom, ids: Sequence[str], change: Callable[[str], Entry], done: str, idle: str
+) -> int:
+    """Change every message; each stands alone, and the first bad one's exit code is the result.
+    done, idle: what to tell of one that was changed, and of one that was as it should be."""
     code = OK
+    store = mail.store
     for name in ids:
         try:
-            entry = change(name)
-        except MailstromError as error:
-            told = report.failed(error)
+            before = store.read(store.find(name))
+            after = change(before.id)
+        except (MailstromError, OSError) as error:
+            told = report.failed(report.known(error))
             code = code or told
         else:
-            if given.verbose:
-                report.tell("note", f"{entry.id} {done}")
+            if after == before and not given.quiet:
+                report.tell("note", f"{after.id} {idle}; nothing to do")
+            elif given.verbose:
+                report.tell("note", f"{after.id} {done}")
     return code

@@ -32,6 +32,7 @@ def told(done: Done) -> str:
     "line", [["submit"], ["queue"], ["flush"], ["status", "--recent"], ["--version"], ["--help"]]
 )
 def test_0_done(process: Run, line: list[str]) -> None:
+    process("submit", input=MESSAGE)
     assert process(*line, input=MESSAGE).code == 0
 
 
@@ -47,6 +48,9 @@ def test_0_done(process: Run, line: list[str]) -> None:
         ["-v", "-q", "queue"],
         ["-v", "queue", "-q"],
         ["--spool", "a\nb", "queue"],
+        ["--spool", "", "queue"],
+        ["--spool", "", "submit"],
+        ["--spool=", "config", "show"],
         ["config", "nope"],
     ],
 )
@@ -70,9 +74,22 @@ def test_65_the_message_is_not_valid(process: Run) -> None:
 
 @pytest.mark.parametrize("command", ["status", "show", "hold", "release", "retry", "cancel", "flush"])
 def test_66_no_such_id(process: Run, command: str) -> None:
+    process("submit", input=MESSAGE)
     done = process(command, "06h0rpy7wnbbjrkv")
     assert done.code == 66
     assert "06h0rpy7wnbbjrkv" in told(done)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [["queue"], ["status", "--recent"], ["flush"], ["flush", "--all"]]
+    + [[command, "06h0rpy7wnbbjrkv"] for command in ("status", "show", "hold", "release", "retry", "cancel")],
+)
+def test_66_no_such_spool(process: Run, spool: Path, line: list[str]) -> None:
+    done = process(*line)
+    assert done.code == 66
+    assert f"no spool at {spool}\n" in told(done)
+    assert not spool.exists()
 
 
 def test_66_input_unreadable(process: Run) -> None:
@@ -120,6 +137,15 @@ def test_77_a_spool_that_others_may_write(process: Run, spool: Path) -> None:
     told(done)
 
 
+@pytest.mark.parametrize("url", ["memory:", "memory://x"])
+@pytest.mark.parametrize("line", [["submit"], ["queue"]])
+def test_78_a_store_that_ends_with_the_command(process: Run, url: str, line: list[str]) -> None:
+    done = process("--spool", url, *line, input=MESSAGE)
+    assert done.code == 78
+    assert "would end with this command" in told(done)
+    assert process(*line, input=MESSAGE, MAILSTROM_SPOOL=url).code == 78
+
+
 def test_78_configuration(process: Run, tmp_path: Path) -> None:
     (tmp_path / "config.toml").write_text('[tls]\nlevl = "may"\n')
     done = process("--config", str(tmp_path / "config.toml"), "submit", input=MESSAGE)
@@ -141,6 +167,19 @@ def test_130_interrupted() -> None:
         rest = child.stderr.read()
         assert child.wait(timeout=60) == 130
         assert b"Traceback" not in rest
+
+
+@pytest.mark.parametrize("line", ["queue", "queue --json", "queue --count", "status ID", "show ID", "--help"])
+def test_a_closed_stdout_is_as_quiet_as_a_broken_pipe(process: Run, line: str) -> None:
+    id = process("submit", input=MESSAGE).out.strip()
+    words = line.replace("ID", id)
+    done = subprocess.run(
+        ["sh", "-c", f"exec {sys.executable} -m mailstrom_cli {words} >&-"],
+        stderr=subprocess.PIPE,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0 if line == "--help" else 141, b"")
 
 
 def test_a_broken_pipe_is_quiet(process: Run) -> None:

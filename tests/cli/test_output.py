@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING
 import pytest
 from rich.console import Console
 
-from mailstrom_cli.api import Mailstrom
+from mailstrom_cli.api import Mailstrom, Request
 from mailstrom_cli.cli import output
 from mailstrom_cli.cli import queue as queue_module
 from mailstrom_cli.cli import status as status_module
 from mailstrom_cli.cli.output import plain_table
+from mailstrom_cli.store.base import DamagedMessage
 
 from . import samples
 from .conftest import MESSAGE
@@ -54,7 +55,7 @@ POSTFIX_KEYS = [
 @pytest.fixture
 def _samples(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The messages of `samples`, looked at at a fixed time in UTC."""
-    monkeypatch.setattr(Mailstrom, "open", lambda *options: samples.mailstrom())
+    monkeypatch.setattr(Mailstrom, "open", lambda *options, **more: samples.mailstrom())
     clock = SimpleNamespace(time=lambda: samples.NOW)
     monkeypatch.setattr(status_module, "time", clock)
     monkeypatch.setattr(queue_module, "time", clock)
@@ -153,16 +154,64 @@ def test_the_keys_of_queue_are_those_of_postfix_beside_ours(here: Run) -> None:
 def test_count_and_states(here: Run) -> None:
     assert here("queue", "--count").out == "4\n"
     assert here("queue", "--count", "--state", "failed", "--state", "delivered").out == "2\n"
+    assert here("queue", "--count", "--state", "FAILED").out == "1\n"
+    assert here("queue", "--count", "--json").out == '{"count": 4}\n'
     assert here("queue", "--state", "lost").code == 64
 
 
 def test_an_empty_queue_prints_nothing_in_a_pipe(here: Run) -> None:
+    Mailstrom.open().store  # noqa: B018  (makes it)
     assert here("queue") == (0, "", "")
     assert here("queue", "--count") == (0, "0\n", "")
 
 
 def test_an_empty_queue_is_told_on_a_terminal(here: Run, terminal: io.StringIO) -> None:
+    Mailstrom.open().store  # noqa: B018  (makes it)
     assert here("queue") == (0, "", "note: the queue is empty\n")
+    assert here("queue", "--state", "failed") == (0, "", "note: there is no message in these states\n")
+
+
+def test_a_recipient_that_waits_is_shown_before_one_that_failed(here: Run) -> None:
+    """The reply and the next attempt in one line are of one recipient."""
+    store = Mailstrom.open().store
+    (id,) = [Mailstrom.open().submit(MESSAGE, Request(recipients=("bad@example.net", "busy@example.net"))).id]
+    failed = {"address": "bad@example.net", "status": "failed", "code": 550, "text": "No such user"}
+    waits = {
+        "address": "busy@example.net",
+        "status": "deferred",
+        "code": 450,
+        "text": "Busy",
+        "next": samples.NOW,
+    }
+    lease = store.lease(id)
+    assert lease is not None
+    with lease:
+        lease.record({"event": "results", "time": samples.T0, "recipients": [failed, waits]})
+    _, line = here("queue").lines
+    assert "busy@example.net+1" in line
+    assert line.endswith("450 Busy")
+
+
+def test_what_is_set_aside_and_what_cannot_be_read_is_told(
+    here: Run, spool: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mail = Mailstrom.open()
+    bad, torn, good = (mail.submit(MESSAGE, Request()).id for _ in range(3))
+    (spool / "queued" / bad / "message.jsonl").write_bytes(b"\xff\n")
+    with pytest.raises(DamagedMessage):
+        mail.store.lease(bad)
+    (spool / "queued" / torn / "message.jsonl").write_bytes(b"")
+    done = here("queue")
+    assert [line.split()[0] for line in done.lines[1:]] == [good]
+    assert done.err.splitlines() == [
+        f"warning: message {torn} is damaged: the sidecar is empty",
+        f"warning: 1 message could not be read and is set aside in {spool}/corrupt",
+    ]
+    assert here("queue", "-q", "--count").err == ""
+    found = here("status", bad[-8:])
+    assert found.code == 66
+    assert f"error: message {bad} is damaged: " in found.err
+    assert f"hint: what is left of it is in {spool}/corrupt/{bad}" in found.err
 
 
 def test_plain_columns_are_aligned_and_a_long_list_is_not_held() -> None:

@@ -56,9 +56,18 @@ def test_submit_waits_for_run(process: Run, to: str, line: str, code: int) -> No
 @pytest.mark.usefixtures("running")
 def test_flush_beside_run_waits_for_its_pass_and_is_silent(process: Run) -> None:
     id = process("submit", "-t", "greylisted@example.net", input=MESSAGE).out.strip()
-    assert process("flush", id) == (0, "", "")
-    assert process("flush", id) == (0, "", "")
+    assert process("flush", "-q", id) == (0, "", "")
+    assert process("flush", "-q", id) == (0, "", "")
     assert process("status", "--wait=30", id).code == 0
+    assert process("flush", id).err == f"note: {id} is already delivered\n"
+
+
+@pytest.mark.usefixtures("running")
+def test_flush_beside_run_tells_with_v_what_that_recorded(process: Run) -> None:
+    id = process("submit", "-t", "busy@example.net", input=MESSAGE).out.strip()
+    assert process("status", "--wait=0.5", id).code == 75
+    done = process("flush", "-v", id)
+    assert done == (0, "", f"deferred: {id} busy@example.net 450 4.2.2 Mailbox busy\n")
 
 
 def test_one_run_a_spool_and_a_signal_ends_it(running: subprocess.Popen[bytes], process: Run) -> None:

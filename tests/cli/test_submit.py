@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -97,12 +98,68 @@ def test_an_mbox(here: Run, eml: Write) -> None:
     assert f"error: {box}, message 2 (line 8): " in done.err
 
 
+def test_an_mbox_on_stdin_an_empty_one_and_one_that_is_none(process: Run, eml: Write) -> None:
+    box = b"From x\n" + MESSAGE + b"\nFrom y\n" + BAD
+    done = process("submit", "--mbox", "-", input=box)
+    assert (done.code, len(done.lines)) == (65, 1)
+    assert "error: stdin, message 2 (line 8): " in done.err
+    assert process("submit", "--mbox", eml("empty", b"")) == (0, "", "")
+    none = eml()
+    done = process("submit", "--mbox", none)
+    assert (done.code, done.err.count(none)) == (65, 1)
+
+
 def test_json_is_one_object_a_line(process: Run) -> None:
     done = process("submit", "--json", input=MESSAGE)
     told = json.loads(done.out)
-    assert list(told) == ["id", "message_id", "fixes", "recipients"]
+    assert list(told) == ["id", "message_id", "fixes", "recipients", "file"]
+    assert told["file"] is None
     assert told["recipients"] == ["b@example.net"]
     assert any("Date" in fix for fix in told["fixes"])
+
+
+def test_of_many_files_notes_and_objects_name_theirs(here: Run, eml: Write) -> None:
+    one, two = eml("one.eml"), eml("two.eml")
+    done = here("submit", "-v", "--json", one, two)
+    assert [json.loads(line)["file"] for line in done.lines] == [one, two]
+    for name in (one, two):
+        assert f"note: {name}: field `Date`: added" in done.err
+
+
+def test_the_ids_of_many_files_sort_as_they_were_given(here: Run, eml: Write) -> None:
+    done = here("submit", *(eml(f"{i}.eml") for i in range(70)))
+    assert done.lines == sorted(done.lines)
+
+
+def test_a_disk_that_fills_up_stops_only_what_has_no_room(
+    here: Run, eml: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As many ids as messages stored, and an error by name for each of the others."""
+    from mailstrom_cli.store import files
+
+    write = files.write_all
+
+    def full(fd: int, data: bytes) -> None:
+        if b"huge" in bytes(data):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write(fd, data)
+
+    monkeypatch.setattr(files, "write_all", full)
+    names = [eml(f"{i}.eml") for i in range(5)]
+    huge = eml("huge.eml", MESSAGE + b"huge\n")
+    done = here("submit", *names, huge, *names)
+    assert (done.code, len(done.lines)) == (75, 10)
+    assert Mailstrom.open().store.count(["queued"]) == 10
+    first, hint = done.err.splitlines()
+    assert first.startswith(f"error: {huge}: the message could not be stored in ")
+    assert hint.startswith("hint: make space")
+
+
+def test_a_repeated_key_tells_the_message_id_that_is_stored(process: Run) -> None:
+    first, again = (
+        json.loads(process("submit", "--json", "--key", "k", input=MESSAGE).out) for _ in range(2)
+    )
+    assert (again["id"], again["message_id"]) == (first["id"], first["message_id"])
 
 
 def test_check_stores_nothing_and_tells_the_fixes(process: Run, spool: Path) -> None:
@@ -134,6 +191,17 @@ def test_control_characters_in_options_are_refused(here: Run, option: str, text:
     assert len(done.err.splitlines()) == 1
 
 
+def test_the_seconds_of_a_wait_without_equals_are_hinted_at(here: Run) -> None:
+    assert "hint: write --wait=5 " in here("submit", "--wait", "5").err
+    Mailstrom.open().store  # noqa: B018  (makes it)
+    assert "hint: write --wait=5 " in here("status", "--wait", "5").err
+
+
+def test_words_are_taken_in_any_case(process: Run) -> None:
+    done = process("submit", "--ret", "HDRS", "--notify", "NEVER", input=MESSAGE)
+    assert stored(done).envelope.ret == "hdrs"
+
+
 @pytest.mark.parametrize(
     ("line", "said"),
     [
@@ -144,6 +212,10 @@ def test_control_characters_in_options_are_refused(here: Run, option: str, text:
         (["--notify", "never,delay"], "neither `never` nor a list"),
         (["--ret", "all"], "'all' is not one of"),
         (["--key", ""], "--key is empty"),
+        (["-f", ""], "hint: write '<>' for the null reverse-path"),
+        (["--expires", "5"], '--expires: "5" has no unit; write 90s, 5m, 2h or 5d'),
+        (["--at", "+5"], '--at: "5" has no unit'),
+        (["-t"], "hint: `mailstrom submit --help` tells"),
         (["--wait=x"], "--wait: 'x' is not a number of seconds"),
         (["--wait", "--check"], "--check stores nothing"),
         (["--key", "k", "a", "b"], "--key names one message"),
@@ -204,6 +276,24 @@ def test_stored_is_success_even_when_the_id_cannot_be_written(spool: Path) -> No
     assert done.returncode == 0
     assert b"warning: stored as " in done.stderr
     assert Mailstrom.open().store.count(["queued"]) == 1
+
+
+def test_after_stdout_failed_every_further_id_is_told(eml: Write) -> None:
+    names = [eml(f"{i}.eml") for i in range(3)]
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "mailstrom_cli", "submit", *names],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            timeout=60,
+            check=False,
+        )
+    told = done.stderr.decode().splitlines()
+    ids = list(Mailstrom.open().store.ids(["queued"]))
+    assert done.returncode == 0
+    assert [line.partition(", but stdout")[0] for line in told] == [
+        f"warning: {name}: stored as {id}" for name, id in zip(names, ids, strict=True)
+    ]
 
 
 def test_a_closed_stdout_is_no_traceback(spool: Path) -> None:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
 from mailstrom_cli.api import Mailstrom
+from mailstrom_cli.store.spool import Spool
 
 from .conftest import MESSAGE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from .conftest import Done
 
@@ -36,10 +41,13 @@ def told(here: Run, id: str) -> dict[str, object]:
 def test_hold_keeps_a_message_from_being_tried(here: Run, submitted: Callable[..., str]) -> None:
     id = submitted("good@example.net")
     assert here("hold", id) == (0, "", "")
-    assert here("hold", "-v", id).err == f"note: {id} held\n"
+    assert here("hold", "-v", id).err == f"note: {id} is held already; nothing to do\n"
+    assert here("hold", "-q", id) == (0, "", "")
+    assert here("flush", id) == (0, "", f"note: {id} is held; `mailstrom release` lets it go\n")
     here("flush", "--all")
     assert (told(here, id)["held"], told(here, id)["attempts"]) == (True, 0)
-    assert here("release", id).code == 0
+    assert here("release", "-v", id).err == f"note: {id} released\n"
+    assert here("release", id) == (0, "", f"note: {id} is not held; nothing to do\n")
     here("flush")
     assert (told(here, id)["held"], told(here, id)["status"]) == (False, "delivered")
 
@@ -48,7 +56,7 @@ def test_hold_keeps_a_message_from_being_tried(here: Run, submitted: Callable[..
 def test_a_cancelled_message_is_failed_and_retry_undoes_it(here: Run, submitted: Callable[..., str]) -> None:
     id = submitted("good@example.net")
     assert here("cancel", id) == (0, "", "")
-    assert here("cancel", id) == (0, "", "")
+    assert here("cancel", id) == (0, "", f"note: {id} is cancelled already; nothing to do\n")
     assert told(here, id)["status"] == "failed"
     assert here("status", "--wait", id).code == 69
     here("flush", "--all")
@@ -87,10 +95,56 @@ def test_of_many_ids_each_stands_alone(here: Run, submitted: Callable[..., str])
     assert (done.code, len(done.lines)) == (66, 2)
 
 
+def test_wait_goes_on_for_those_that_are_there(here: Run, submitted: Callable[..., str]) -> None:
+    id = submitted("good@example.net")
+    here("cancel", id)
+    done = here("status", "--wait", "--json", id, "zzzz")
+    assert done.code == 66  # the first bad one's; the cancelled one's would be 69
+    assert [told["id"] for told in json.loads(done.out)] == [id]
+    assert "'zzzz'" in done.err
+
+
+def test_flush_of_many_ids_tells_the_one_that_is_unknown(here: Run, submitted: Callable[..., str]) -> None:
+    id = submitted("good@example.net")
+    here("cancel", id)
+    done = here("flush", "zzzzzzzz", id)
+    assert done.code == 66
+    assert f"note: {id} is already failed; `mailstrom retry` tries it again\n" in done.err
+
+
+def test_flush_has_nothing_to_do_where_the_default_spool_is_not_made_yet(
+    here: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MAILSTROM_SPOOL")
+    monkeypatch.setattr("mailstrom_cli.config.load.default_spool", lambda _: f"{tmp_path}/default")
+    monkeypatch.setattr("mailstrom_cli.cli.flush.default_spool", lambda _: f"{tmp_path}/default")
+    assert here("flush") == (0, "", "")
+    assert here("flush", "06h0rpy7wnbbjrkv").code == 66
+    assert not (tmp_path / "default").exists()
+
+
+def test_a_message_that_cannot_be_opened_now_does_not_stop_work_on_others(
+    here: Run, submitted: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = submitted("good@example.net"), submitted("good@example.org")
+    real = Spool.lease
+
+    def lease(spool: Spool, id: str) -> object:
+        if id == first:
+            raise PermissionError(errno.EACCES, "Permission denied", f"/spool/queued/{id}/message.jsonl")
+        return real(spool, id)
+
+    monkeypatch.setattr(Spool, "lease", lease)
+    done = here("hold", first, second)
+    assert done.code == 77
+    assert done.err == f"error: /spool/queued/{first}/message.jsonl: Permission denied\n"
+    assert told(here, second)["held"] is True
+
+
 def test_a_change_waits_for_an_attempt_and_then_gives_up(
     here: Run, submitted: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mailstrom_cli.api.LEASE_PATIENCE", 0.1)
+    monkeypatch.setattr("mailstrom_cli.store.work.PATIENCE", 0.1)
     id = submitted("good@example.net")
     lease = Mailstrom.open().store.lease(id)
     assert lease is not None
@@ -127,6 +181,24 @@ def test_recent_tells_what_finished_since_it_was_last_asked(here: Run, submitted
 
 
 @pytest.mark.usefixtures("receiver")
+@pytest.mark.usefixtures("receiver")
+def test_recent_that_could_not_be_printed_is_told_again(process: Run, submitted: Callable[..., str]) -> None:
+    id = submitted("good@example.net")
+    process("flush")
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "mailstrom_cli", "status", "--recent"],
+            stdout=full,
+            stderr=subprocess.DEVNULL,
+            timeout=60,
+            check=False,
+        )
+    assert done.returncode == 75
+    assert id in process("status", "--recent").out
+    assert id not in process("status", "--recent").out
+
+
+@pytest.mark.usefixtures("receiver")
 def test_the_transcript_follows_with_v(here: Run, submitted: Callable[..., str]) -> None:
     id = submitted("busy@example.net")
     here("flush")
@@ -154,3 +226,5 @@ def test_show_tells_what_is_recorded(here: Run, submitted: Callable[..., str]) -
     submit, held = here("show", "--log", id).lines
     assert submit.endswith("submitted a@example.org to good@example.net")
     assert held.endswith("Z held")
+    here("retry", id)
+    assert here("show", "--log", id).lines[-1].endswith("Z retried recipients=good@example.net")

@@ -14,7 +14,7 @@ EXIT_CODES = (
     (errors.OK, "done"),
     (errors.USAGE, "the command line is wrong"),
     (errors.DATA, "the message is not valid, or another message has the same key"),
-    (errors.NO_INPUT, "input cannot be read, or there is no such id"),
+    (errors.NO_INPUT, "input cannot be read, or there is no such id or spool"),
     (errors.UNAVAILABLE, "some recipient failed (--wait)"),
     (errors.SOFTWARE, "a bug of mailstrom"),
     (errors.OS_ERROR, "nothing could be stored now (sendmail)"),
