@@ -108,13 +108,23 @@ def _deliver(mail: Mailstrom, ids: Sequence[str], tell: Tell, pause: Callable[[f
 
 
 def _plainly(mail: Mailstrom, subjects: Mapping[str, str]) -> None:
+    gone: list[OSError] = []
+
     def tell(entry: Entry, results: list[Result]) -> None:
         for r in results:
-            output.print_text(f"{subjects[entry.id]} for {r.address}: {r.status}, {r.code} {r.text}")
+            try:
+                output.print_text(f"{subjects[entry.id]} for {r.address}: {r.status}, {r.code} {r.text}")
+            except OSError as error:
+                gone.append(error)  # no fault of the delivery that is under way
+
+    def pause(seconds: float) -> None:
+        if gone:
+            raise gone[0]
+        time.sleep(seconds)
 
     for id, subject in subjects.items():
         output.print_text(f"{subject} is spooled as {id}")
-    entries = _deliver(mail, list(subjects), tell, time.sleep)
+    entries = _deliver(mail, list(subjects), tell, pause)
     output.print_text("")
     rows = [
         (subjects[e.id], r.address, r.status, str(r.attempts), last_reply(r))

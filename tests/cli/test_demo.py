@@ -42,6 +42,21 @@ def test_the_demo_on_a_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert os.listdir(tmp_path) == []
 
 
+def test_a_demo_that_nobody_reads_on_stops_quietly(tmp_path: Path) -> None:
+    child = subprocess.Popen(
+        [sys.executable, "-m", "mailstrom_cli", "demo"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ, "TMPDIR": str(tmp_path)},
+    )  # fmt: skip
+    with child:
+        assert child.stdout is not None
+        assert child.stderr is not None
+        assert child.stdout.readline().startswith(b"Welcome")
+        child.stdout.close()
+        assert child.stderr.read() == b""
+        assert child.wait(timeout=60) == 141
+    assert os.listdir(tmp_path) == []
+
+
 def test_a_demo_that_is_stopped_leaves_nothing_behind(tmp_path: Path) -> None:
     child = subprocess.Popen(
         [sys.executable, "-m", "mailstrom_cli", "demo"],
