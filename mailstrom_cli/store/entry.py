@@ -322,10 +322,13 @@ def _retried(entry: Entry, event: Event) -> Entry:
     return _with_recipients(
         replace(entry, retried=time, held_for=0.0),
         [
-            replace(r, status=DEFERRED if r.attempts else QUEUED, retries=0, next_attempt=time)
-            if r.address in addresses and r.status != DELIVERED
-            else r
+            _again(r, time) if r.address in addresses and r.status != DELIVERED else r
             for r in entry.recipients
         ],
         time,
     )
+
+
+def _again(r: RecipientState, time: float) -> RecipientState:
+    text = None if r.status == FAILED and r.text == CANCELLED and r.code is None else r.text
+    return replace(r, status=DEFERRED if r.attempts else QUEUED, retries=0, next_attempt=time, text=text)

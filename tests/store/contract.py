@@ -251,7 +251,10 @@ class StoreContract:
         assert store.read(id).state in UNFINISHED
         assert due(store) == {id: NOW + 9}
         assert list(store.finished_since(0)) == []
-        assert [r.status for r in store.read(id).recipients] == ["delivered", "queued"]
+        assert [(r.status, r.text) for r in store.read(id).recipients] == [
+            ("delivered", "so be it"),
+            ("queued", None),
+        ]
 
     # --- the schedule ---
 
