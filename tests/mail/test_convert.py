@@ -323,6 +323,21 @@ def test_where_a_text_is_cut_changes_nothing(data: bytes, size: int) -> None:
         assert [measure(data, 0, len(data)) for measure in measures] == told
 
 
+def test_the_line_that_just_fits() -> None:
+    for line, folded in ((b"x" * 76, b"x" * 76), (b"x" * 77, b"x" * 75 + b"=\r\nxx")):
+        assert b"".join(transfer.quoted_printable(line, 0, len(line))) == folded
+
+
+@pytest.mark.parametrize("size", [1, 3, 997, 998, 999, 1000, 1001, 1 << 16])
+def test_a_long_line_is_found_wherever_the_text_is_cut(monkeypatch, size: int) -> None:
+    slices = transfer.slices
+    monkeypatch.setattr(transfer, "slices", lambda data, start, end: slices(data, start, end, size))
+    for before in (b"", b"y\r\n", b"y" * 998 + b"\r\n", b"\r\n" * 499):
+        for length in (998, 999):
+            data = before + b"x" * length + b"\r\n"
+            assert transfer.has_long_line(data, 0, len(data)) is (length == 999)
+
+
 @pytest.mark.parametrize("line", [b"x" * 3_000_000, b"\xff" * 1_000_000, b"=" * 1_000_000, b" " * 1_000_000])
 def test_a_line_of_any_length_is_taken_in_pieces(line: bytes) -> None:
     data = MIME + b"Content-Type: text/plain\r\n\r\n" + line + b"\r\n"

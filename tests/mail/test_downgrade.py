@@ -46,6 +46,7 @@ def test_addresses(address: str, expected: str | None) -> None:
             'To: "x@ü" <a@bücher.example>,\r\n (@ü) b@ü.test\r\n',
             'To: =?utf-8?b?eEDDvA==?= <a@xn--bcher-kva.example>,\r\n (=?utf-8?b?QMO8?=) b@xn--tda.test\r\n',
         ),
+        ("To: (( )@ü) a@ü.test\r\n", "To: (( )=?utf-8?b?QMO8?=) a@xn--tda.test\r\n"),
         ("To: jürgen@example.org\r\n", None),
         ("To: (ü\r\n", None),
         ("Message-ID: <ü@example.org>\r\n", None),

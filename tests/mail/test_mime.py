@@ -60,7 +60,13 @@ def leaves(data: bytes) -> list[tuple[str, bytes]]:
         (multipart(b"\r\na", boundary=b'"x \\"y"').replace(b'--"x \\"y"', b'--x "y'), [("text/plain", b"a")]),
         (multipart(b"\r\none").replace(b"--b\r", b"--b \t\r"), [("text/plain", b"one")]),
         (multipart(b"\r\n--bb\r\n--b-\r\n --b"), [("text/plain", b"--bb\r\n--b-\r\n --b")]),
+        (multipart(b"\r\none").replace(b"boundary", b"BOUNDARY"), [("text/plain", b"one")]),
         (multipart(b"X: y"), [("text/plain", b"")]),
+        (multipart(b"--x: y\r\nContent-Type: a/b\r\n\r\none"), [("a/b", b"one")]),
+        (
+            b'Content-Type: multipart/x; boundary="b: x"\r\n\r\n--b: x\r\n--b: x\r\n\r\none\r\n--b: x--',
+            [("text/plain", b""), ("text/plain", b"one")],
+        ),
         (multipart(b"no field"), [("text/plain", b"no field")]),
         (multipart(b""), [("text/plain", b"")]),
         (multipart(b"\r\none").removesuffix(b"\r\n--b--\r\n"), [("text/plain", b"one")]),
