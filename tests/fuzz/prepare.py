@@ -141,6 +141,8 @@ def main(seconds: float, seed: int) -> int:
             took = time.monotonic() - start
             slowest = max(slowest, took)
             assert took < SLOW, f"it took {took:.1f} s for {len(data)} octets"
+        except KeyboardInterrupt:
+            break
         except Exception as error:
             last = traceback.extract_tb(error.__traceback__)[-1]
             kind = f"{type(error).__name__} {error!s:.60} ({Path(last.filename).name}:{last.lineno})"
