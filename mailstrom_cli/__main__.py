@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import sys
 
-from mailstrom_cli.cli.report import guarded, occupy_closed
+from mailstrom_cli.cli.report import guarded
 
 SENDMAIL = ("sendmail", "send-mail", "mailq", "newaliases")  # names of links to this program
 
 
 def main() -> int:
     """Run the command line of this process; its exit code (see `errors.py`)."""
-    occupy_closed()
     arguments = sys.argv[1:]
     name = os.path.basename(sys.argv[0])
     if name in SENDMAIL:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 GROUP = 64  # messages that share their fsyncs; bounded, so that ids appear while a long list is stored
 GROUP_SIZE = 16 * IN_MEMORY
+_ASKED = ("key", "notify", "ret", "envid", "at", "expires")  # options by their names in a Request
 
 
 def run(options: Mapping[str, Any], files: Sequence[str]) -> int:
@@ -56,7 +57,8 @@ def run(options: Mapping[str, Any], files: Sequence[str]) -> int:
     for group in _groups(messages):
         for name, outcome in _submit(mail, group, request):
             if isinstance(outcome, MailstromError):
-                told = report.failed(mistaken_wait(outcome, name, options["wait"]), name)
+                error = mistaken_wait(_as_typed(outcome), name, options["wait"])
+                told = report.failed(error, name)
                 code = code or told
             else:
                 ids.append(outcome.id)
@@ -98,6 +100,12 @@ def parse_wait(text: str | None) -> float | None:
     if not 0 <= seconds < 1e9:
         raise MailstromError(f"--wait: {text!r} is not a number of seconds", "write --wait or --wait=30")
     return seconds
+
+
+def _as_typed(error: MailstromError) -> MailstromError:
+    """An error with the options it speaks of as they are typed: `--envid: ...`."""
+    lines = [f"--{ln}" if ln.partition(":")[0] in _ASKED else ln for ln in error.message.split("\n")]
+    return MailstromError("\n".join(lines), error.hint, error.exit_code)
 
 
 def mistaken_wait(error: MailstromError, name: str | None, wait: str | None) -> MailstromError:

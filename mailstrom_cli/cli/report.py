@@ -35,6 +35,7 @@ def guarded(work: Callable[[], int], arguments: Sequence[str]) -> int:
     `arguments` only tell whether -v asks for the traceback of a bug.
     """
     try:
+        occupy_closed()
         code = work()
         if sys.stdout is not None:
             sys.stdout.flush()
@@ -147,10 +148,9 @@ def forget_stdout() -> None:
 
 def occupy_closed() -> None:
     """Where a process began without stdin, stdout or stderr, keep their descriptors from files that are
-    opened later: what a library writes to descriptor 1 would go into a message."""
-    for stream in (sys.stdin, sys.stdout, sys.stderr):
-        if stream is None:
-            try:
-                os.open(os.devnull, os.O_WRONLY)
-            except OSError:
-                return
+    opened later: what is written to descriptor 1 would go into a message."""
+    for fd in (0, 1, 2):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, os.O_WRONLY)  # gets this descriptor, as the lowest that is free

@@ -155,7 +155,7 @@ def refusal(path: str, error: OSError) -> MailstromError:
     """What to tell a person when the spool at `path` could not take a message."""
     denied = error.errno in (errno.EACCES, errno.EPERM)
     return MailstromError(
-        f"the message could not be stored in {path}: {error.strerror or error}; nothing was stored",
+        f"the message could not be stored in {path}: {error.strerror or error}",
         _HINTS.get(error.errno or 0),
         NO_PERMISSION if denied else TEMPORARY,
     )
@@ -168,13 +168,13 @@ def check_space(path: str, root: int, needed: int, floor: int) -> None:
     if free - needed < floor:
         raise MailstromError(
             f"the file system of {path} has {free} octets free, and {floor} are to stay so"
-            f" beside the message's {needed}; nothing was stored",
+            f" beside the message's {needed}; it was not stored",
             "make space, or set [limits] min_free lower",
             TEMPORARY,
         )
     if held.f_files and held.f_favail < MIN_INODES:
         raise MailstromError(
-            f"the file system of {path} has {held.f_favail} inodes free; nothing was stored",
+            f"the file system of {path} has {held.f_favail} inodes free; the message was not stored",
             "remove files there, or choose another with --spool",
             TEMPORARY,
         )

@@ -138,7 +138,7 @@ def test_77_a_spool_that_others_may_write(process: Run, spool: Path) -> None:
 
 
 @pytest.mark.parametrize("url", ["memory:", "memory://x"])
-@pytest.mark.parametrize("line", [["submit"], ["queue"]])
+@pytest.mark.parametrize("line", [["submit"], ["queue"], ["sendmail", "-t"]])
 def test_78_a_store_that_ends_with_the_command(process: Run, url: str, line: list[str]) -> None:
     done = process("--spool", url, *line, input=MESSAGE)
     assert done.code == 78

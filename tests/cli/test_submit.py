@@ -197,6 +197,12 @@ def test_the_seconds_of_a_wait_without_equals_are_hinted_at(here: Run) -> None:
     assert "hint: write --wait=5 " in here("status", "--wait", "5").err
 
 
+def test_what_is_wrong_with_an_option_is_told_by_its_name(process: Run) -> None:
+    done = process("submit", "--envid", "ü", input=MESSAGE)
+    assert (done.code, done.out) == (64, "")
+    assert done.err.startswith("error: --envid: it must be 1 to ")
+
+
 def test_words_are_taken_in_any_case(process: Run) -> None:
     done = process("submit", "--ret", "HDRS", "--notify", "NEVER", input=MESSAGE)
     assert stored(done).envelope.ret == "hdrs"

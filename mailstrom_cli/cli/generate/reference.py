@@ -21,7 +21,7 @@ EXIT_CODES = (
     (errors.CANT_CREATE, "the spool cannot be created"),
     (
         errors.TEMPORARY,
-        "not now, and nothing stored (disk full, out of descriptors); or still deferred (--wait)",
+        "not now, and not stored (disk full, out of descriptors); or still deferred (--wait)",
     ),
     (errors.NO_PERMISSION, "not permitted: a spool that others own or may write"),
     (errors.CONFIG, "the configuration is wrong"),

@@ -10,8 +10,9 @@ import os
 import sys
 import time
 
-from mailstrom_cli.api import Mailstrom, Request
+from mailstrom_cli.api import Request
 from mailstrom_cli.cli import report
+from mailstrom_cli.cli.opening import open_mail
 from mailstrom_cli.cli.sendmail import caller
 from mailstrom_cli.cli.sendmail.grammar import (
     FLUSH,
@@ -81,7 +82,7 @@ class Front:
         return OK
 
     def _open(self, call: Call) -> None:
-        self.mail = mail = Mailstrom.open(call.config or self.config, self.spool, self.via)
+        self.mail = mail = open_mail(call.config or self.config, self.spool, self.via, create=True)
         settings = mail.settings
         self.not_stored_exit = settings.sendmail.not_stored_exit
         # Other than `submit`, sendmail always has a domain for a bare name.
