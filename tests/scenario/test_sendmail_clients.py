@@ -85,6 +85,10 @@ class Machine:
         script = f'set -e\nmount --bind "$0" {SENDMAIL}\n{mounts}\nexec "$@"'
         return [self.unshare, "-m", "sh", "-c", script, str(self.front), *command]
 
+    def has_mail(self) -> bool:
+        """Whether anything was stored so far."""
+        return (self.mailstrom.spool / "queued").exists() and bool(self.mailstrom.ids("queued"))
+
     def delivered(self, count: int = 1) -> list[Delivery]:
         """What arrives at the server once the queue is flushed, by recipient."""
         self.mailstrom("flush")
