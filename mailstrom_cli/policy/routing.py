@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fnmatch import fnmatchcase
 
+from mailstrom_cli.mail.idna import to_a_labels
 from mailstrom_cli.values import value
 
 TYPE_CHECKING = False
@@ -39,11 +40,18 @@ def next_hop(settings: Settings, sender: str, recipient: str) -> NextHop:
     return NextHop(vias, domain)
 
 
+def _canonical(pattern: str) -> str:
+    """The pattern with its domain as addresses have it, in A-labels; a label with a `*` in it stays."""
+    local, at, domain = pattern.rpartition("@")
+    labels = [label if label.isascii() or "*" in label else to_a_labels(label) for label in domain.split(".")]
+    return local + at + ".".join(labels)
+
+
 def _matches(pattern: str | None, address: str) -> bool:
     """`*` is any text; a pattern without @ is a domain; `<>` is the null reverse-path."""
     if pattern is None:
         return True
     if pattern == "<>":
         return not address
-    wanted = pattern.lower().replace("[", "[[]").replace("?", "[?]")
+    wanted = _canonical(pattern.lower()).replace("[", "[[]").replace("?", "[?]")
     return fnmatchcase(address.lower() if "@" in pattern else domain_of(address), wanted)

@@ -8,6 +8,7 @@ transactions   MAIL, RCPT ..., DATA; the next address only for recipients that a
 from __future__ import annotations
 
 import asyncio
+from ipaddress import ip_address
 
 from mailstrom_cli.mail.status import DELIVERED, FINAL
 from mailstrom_cli.net.driver import Conversation
@@ -163,7 +164,10 @@ class SmtpTransport:
             return told, mx.choose([Target(via.host, a, via.port) for a in addresses])
         port = self._settings.smtp.port
         if domain.startswith("["):
-            address = domain.strip("[]").removeprefix("ipv6:")
+            try:
+                address = str(ip_address(domain.strip("[]").removeprefix("ipv6:")))
+            except ValueError:
+                return mx.Lookup("nodata", f"{domain} is no address of the internet"), []
             return mx.Lookup("found"), [Target(address, address, port)]
         told, records = await self._resolver.mx(domain)
         targets, failed = [], None

@@ -297,3 +297,9 @@ def test_what_the_first_host_has_taken_is_told_before_the_second_is_asked(hosts,
     results = out.send("mx:", "good@example.test", "defer@example.test", "reject@example.test")
     assert [r.status for r in results] == ["delivered", "deferred", "failed"]
     assert told == [["good@example.test", "reject@example.test"]]
+
+
+def test_an_address_literal_of_an_unknown_kind_fails(sender) -> None:
+    (told,) = sender().send("mx:", "a@[x400:b]", domain="[x400:b]")
+    assert (told.status, told.enhanced) == ("failed", "5.4.4")
+    assert told.text == "[x400:b] is no address of the internet"
