@@ -7,7 +7,7 @@ _mailstrom() {
   for ((i = 1; i < COMP_CWORD; i++)); do
     if ((skip)); then skip=0; continue; fi
     case "${COMP_WORDS[i]}" in
-      --at|--config|--envid|--expires|--from|--key|--mbox|--notify|--ret|--spool|--state|--to|--via|-f|-t) skip=1 ;;
+      --at|--attach|--bcc|--cc|--config|--envid|--expires|--from|--header|--html|--key|--mbox|--notify|--reply-to|--ret|--spool|--state|--subject|--to|--via|-a|-f|-s|-t) skip=1 ;;
       -*) ;;
       *)
         case "$command" in
@@ -20,13 +20,14 @@ _mailstrom() {
     case "$prev" in
       --ret) COMPREPLY=($(compgen -W "full hdrs" -- "$cur")) ;;
       --state) COMPREPLY=($(compgen -W "queued deferred delivered failed all" -- "$cur")) ;;
-      --config|--mbox|--spool) COMPREPLY=($(compgen -f -- "$cur")); compopt -o filenames 2>/dev/null ;;
+      --attach|--config|--html|--mbox|--spool|-a) COMPREPLY=($(compgen -f -- "$cur")); compopt -o filenames 2>/dev/null ;;
     esac
     return
   fi
   case "$command" in
-    "") words="submit status queue flush run hold release retry cancel show config sendmail demo --config --spool --via -v --verbose -q --quiet --version -h --help" ;;
+    "") words="submit send status queue flush run hold release retry cancel show config sendmail demo --config --spool --via -v --verbose -q --quiet --version -h --help" ;;
     "submit") words="-f --from -t --to --at --expires --key --notify --ret --envid --mbox --wait --check --json -v --verbose -q --quiet -h --help --wait=" ;;
+    "send") words="-t --to --cc --bcc -f --from --reply-to -s --subject -a --attach --html --header --at --expires --key --notify --ret --envid --wait --json -v --verbose -q --quiet -h --help --wait=" ;;
     "status") words="--wait --recent --json -v --verbose -q --quiet -h --help --wait=" ;;
     "queue") words="--state --count --json -v --verbose -q --quiet -h --help" ;;
     "flush") words="--all -v --verbose -q --quiet -h --help" ;;

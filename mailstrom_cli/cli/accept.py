@@ -41,7 +41,7 @@ def run(options: Mapping[str, Any], files: Sequence[str]) -> int:
     refuse_controls(options)
     check_verbosity(options)
     now = time.time()
-    request = _request(options, now)
+    request = make_request(options, now)
     seconds = parse_wait(options["wait"])
     if options["check"] and options["wait"] is not None:
         raise MailstromError("--check stores nothing to --wait for", "leave one of them out")
@@ -53,6 +53,17 @@ def run(options: Mapping[str, Any], files: Sequence[str]) -> int:
         from mailstrom_cli.cli.check import check_all
 
         return check_all(mail, messages, request, as_json=options["json"], quiet=options["quiet"])
+    return submit_all(mail, messages, request, options, seconds)
+
+
+def submit_all(
+    mail: Mailstrom,
+    messages: Iterator[tuple[str | None, Data | MailstromError]],
+    request: Request,
+    options: Mapping[str, Any],
+    seconds: float | None,
+) -> int:
+    """Store each message and tell of it; with --wait, wait at most so many seconds. The exit code."""
     code, ids = OK, []
     for group in _groups(messages):
         for name, outcome in _submit(mail, group, request):
@@ -115,7 +126,8 @@ def mistaken_wait(error: MailstromError, name: str | None, wait: str | None) -> 
     return error
 
 
-def _request(options: Mapping[str, Any], now: float) -> Request:
+def make_request(options: Mapping[str, Any], now: float) -> Request:
+    """What the options ask for. Raises MailstromError."""
     from_ = options["from"]
     at = _option("--at", _time, options["at"], now)
     expires = _option("--expires", _duration, options["expires"], now if at is None else max(at, now))
@@ -134,7 +146,7 @@ def _request(options: Mapping[str, Any], now: float) -> Request:
         notify=notify,
         ret=options["ret"],
         envid=options["envid"],
-        submitter=_login(),
+        submitter=login(),
     )
 
 
@@ -174,7 +186,8 @@ def _notify(text: str) -> tuple[str, ...]:
     return words
 
 
-def _login() -> str:
+def login() -> str:
+    """The login name of who runs this, or the number of the user."""
     uid = os.getuid()
     try:
         import pwd

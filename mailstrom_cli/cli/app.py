@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 # name: (module below mailstrom_cli.cli, its click command, one line for `mailstrom --help`)
 COMMANDS = {
     "submit": ("submit", "submit", "Spool a message, or many, and print an id for each."),
+    "send": ("send", "send", "Write a message from a text and files, and spool it."),
     "status": ("status", "status", "Tell what became of a message, for every recipient."),
     "queue": ("queue", "queue", "List what is not yet delivered or failed."),
     "flush": ("flush", "flush", "Deliver what is due, once, and exit."),

@@ -101,6 +101,27 @@ SUBMIT = (
     *VERBOSITY,
 )
 
+_SHARED = {option.dest: option for option in SUBMIT}
+
+SEND = (
+    Option(
+        ("-t", "--to"),
+        "Recipient, or a list of them: ADDRESS or 'NAME <ADDRESS>'; repeatable.",
+        "ADDR",
+        many=True,
+    ),
+    Option(("--cc",), "Recipient of a copy; repeatable.", "ADDR", many=True),
+    Option(("--bcc",), "Recipient that the message does not name; repeatable.", "ADDR", many=True),
+    Option(("-f", "--from"), "Author and sender (default: the login name at `origin`).", "ADDR"),
+    Option(("--reply-to",), "Where answers go; repeatable.", "ADDR", many=True),
+    Option(("-s", "--subject"), "Subject; '' for none.", "TEXT"),
+    Option(("-a", "--attach"), "Attach a file, unaltered; repeatable.", "FILE", many=True),
+    Option(("--html",), "HTML beside the text on stdin, or alone if that is empty; - is stdin.", "FILE"),
+    Option(("--header",), "A further field of the header, NAME:VALUE; repeatable.", "FIELD", many=True),
+    *(_SHARED[name] for name in ("at", "expires", "key", "notify", "ret", "envid", "wait", "json")),
+    *VERBOSITY,
+)
+
 
 def defaults(table: Iterable[Option]) -> Values:
     """Every option of the table as it is when not given."""

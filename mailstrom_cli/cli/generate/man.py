@@ -29,6 +29,8 @@ EXAMPLES = (
     ("Submit a message, and wait for what becomes of it:", "mailstrom submit --wait=60 < message.eml"),
     ("Submit many, through a relay, from an address of its own:",
      "mailstrom --via smtp://relay.example.org submit -f news@example.org outbox/*.eml"),
+    ("Write and submit a message with a file:",
+     "mailstrom send --to a@example.org --subject 'Report' --attach report.pdf < report.txt"),
     ("Tell what became of a message:", "mailstrom status 01jdxk3t9b4w7q2m"),
     ("What waits because of a full mailbox:",
      "mailstrom queue --json | jq -r 'select(.recipients[].enhanced == \"4.2.2\") | .id'"),
