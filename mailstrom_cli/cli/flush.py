@@ -86,7 +86,7 @@ def _flush_and_tell(mail: Mailstrom, store: Store, ids: list[str], everything: b
             continue
         try:
             entry = store.read(id)
-        except MailstromError:
+        except (MailstromError, OSError):
             continue
         for r in entry.recipients:
             if r.last_attempt is not None and r.last_attempt >= began:

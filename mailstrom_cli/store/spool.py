@@ -190,7 +190,7 @@ class Spool(Tree):
     def _first_line(self, id: str) -> bytes:
         try:
             return self.visit(id, first_line)
-        except (NoSuchMessage, DamagedMessage):
+        except (NoSuchMessage, DamagedMessage, PermissionError):
             return b""
 
     # --- leases ---

@@ -95,12 +95,12 @@ def _look(spool: Spool, id: str, before: float) -> bool:
     """Lease a message, and remove it if it became final before this time."""
     try:
         lease = spool.lease(id)
-    except (NoSuchMessage, DamagedMessage):
-        return False
-    if lease is None:
-        return False
-    with lease:
-        if lease.entry.finished is None or lease.entry.finished >= before:
+        if lease is None:
             return False
-        lease.remove()
-        return True
+        with lease:
+            if lease.entry.finished is None or lease.entry.finished >= before:
+                return False
+            lease.remove()
+            return True
+    except (NoSuchMessage, DamagedMessage, OSError):
+        return False  # the next sweep may be luckier

@@ -165,6 +165,26 @@ def test_a_directory_that_cannot_be_opened_is_named_in_full(
             look()
 
 
+def test_what_cannot_be_opened_now_stops_neither_a_sweep_nor_a_search(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, other = (put(spool, now=NOW + n, message_id=f"<{n}@example.org>") for n in range(2))
+    for id in (first, other):
+        record(spool, id, results(NOW, b="delivered"))
+    closed = spool.directory("delivered")
+    real = os.open
+
+    def failing(path: str, flags: int, *more: int, **named: int) -> int:
+        if path == other and named.get("dir_fd") == closed:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+        return real(path, flags, *more, **named)
+
+    monkeypatch.setattr(os, "open", failing)
+    assert spool.find("<0@example.org>") == first
+    assert spool.sweep(NOW + 9, NOW + 5, NOW + 5) == 1
+    assert list(spool.ids(STATES)) == [other]
+
+
 def test_what_is_set_aside_is_found_and_counted(spool: Spool, root: Path) -> None:
     assert spool.damaged() == (0, str(root / "corrupt"))
     bad = put(spool)
