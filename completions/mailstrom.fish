@@ -6,7 +6,7 @@ end
 
 complete -c mailstrom -f
 complete -c mailstrom -n 'not __fish_seen_subcommand_from submit send status queue flush run hold release retry cancel show config sendmail demo' -l config -r -F -d 'Configuration file (default: the first of the standard ones).'
-complete -c mailstrom -n 'not __fish_seen_subcommand_from submit send status queue flush run hold release retry cancel show config sendmail demo' -l spool -r -F -d 'Spool directory, from here or below ~ if it begins so; or the URL of another store.'
+complete -c mailstrom -n 'not __fish_seen_subcommand_from submit send status queue flush run hold release retry cancel show config sendmail demo' -l spool -r -F -d 'Spool directory, which may be relative or begin with ~/; or the URL of another store.'
 complete -c mailstrom -n 'not __fish_seen_subcommand_from submit send status queue flush run hold release retry cancel show config sendmail demo' -l via -x -d 'How mail leaves, in place of what is configured; repeat for fail-over.'
 complete -c mailstrom -n 'not __fish_seen_subcommand_from submit send status queue flush run hold release retry cancel show config sendmail demo' -s v -l verbose -d 'Tell more, on stderr; an SMTP transcript, or the traceback of a bug.'
 complete -c mailstrom -n 'not __fish_seen_subcommand_from submit send status queue flush run hold release retry cancel show config sendmail demo' -s q -l quiet -d 'Tell nothing but errors.'

@@ -56,7 +56,7 @@ GLOBAL = (
     Option(("--config",), "Configuration file (default: the first of the standard ones).", "FILE"),
     Option(
         ("--spool",),
-        "Spool directory, from here or below ~ if it begins so; or the URL of another store.",
+        "Spool directory, which may be relative or begin with ~/; or the URL of another store.",
         "DIR",
     ),
     Option(
