@@ -108,7 +108,7 @@ def compose(draft: Draft) -> bytes:
 
 def encoded_size(octets: int, type: str) -> int:
     """How many octets an attachment of so many takes in the message, without its fields."""
-    return octets if type == MESSAGE else -(-octets // BASE64_LINE) * 78
+    return octets if type == MESSAGE else -(-octets // 3) * 4 + -(-octets // BASE64_LINE) * 2
 
 
 def _content(draft: Draft) -> Part:
@@ -128,7 +128,7 @@ def _text(text: str, kind: str) -> Part:
 
 
 def _encoding(text: bytes) -> str:
-    """As it is where every server takes it; else readable without decoding, unless most of it is not ASCII."""
+    """As it is where every server takes it; else base64 only where most of it is beyond ASCII."""
     if text.isascii() and max(map(len, text.splitlines()), default=0) <= MAX_LINE:
         return "7bit"
     beyond = len(text) - len(text.decode().encode("ascii", "ignore"))

@@ -84,7 +84,7 @@ def other_field(name: str, text: str) -> str:
     if value is None:
         what = f"field `{name}`: it cannot have text beyond ASCII, or is no list of addresses"
         raise MailstromError(what, None, DATA)
-    return value[1:]
+    return value[1:].removesuffix("\r\n")
 
 
 def content_type(essence: str, charset: str, filename: str) -> str:
