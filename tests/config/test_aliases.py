@@ -39,12 +39,9 @@ def test_a_table_of_names_is_read(tmp_path: Path) -> None:
     ],
 )
 def test_what_is_no_alias_is_told(held: dict[str, Any], what: str) -> None:
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError) as caught:
         ALIASES.read(held)
-    try:
-        ALIASES.read(held)
-    except ValueError as error:
-        assert what in str(error)
+    assert what in str(caught.value)
 
 
 @pytest.mark.parametrize("held", ["root", 5, ["a"]])
