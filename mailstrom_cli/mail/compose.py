@@ -94,7 +94,7 @@ def compose(draft: Draft) -> bytes:
             message[name] = address_field(name, named)
     if not draft.to and not draft.cc:
         message["To"] = NOBODY_NAMED
-    if draft.subject.strip():
+    if draft.subject.strip(" "):
         message["Subject"] = text_field("Subject", draft.subject)
     for name, text in draft.headers:
         message[name] = other_field(name, text)

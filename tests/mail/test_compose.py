@@ -300,8 +300,9 @@ def test_an_attachment_arrives_unaltered_with_its_name(name: str, data: bytes) -
 @settings(max_examples=100, deadline=None)
 def test_the_newer_reader_knows_the_name_too(name: str) -> None:
     octets = compose(draft(attachments=(Attachment(name, "application/pdf", b""),)))
+    name = email.utils.unquote(name).strip()  # `get_filename` does that to what it has read
     if not any(c in name for c in "\u2028\u2029"):
-        assert only(modern(octets).iter_attachments()).get_filename() == name.strip()
+        assert only(modern(octets).iter_attachments()).get_filename() == name
 
 
 def test_a_text_file_is_not_altered() -> None:
