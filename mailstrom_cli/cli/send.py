@@ -12,7 +12,7 @@ from mailstrom_cli.cli.base import command
 from mailstrom_cli.cli.options import SEND, VERBOSITY
 from mailstrom_cli.cli.source import STDIN, read_message
 from mailstrom_cli.errors import DATA, MailstromError
-from mailstrom_cli.mail.address import AddressError
+from mailstrom_cli.mail.address import AddressError, quoted_if_needed
 from mailstrom_cli.mail.compose import BINARY, MESSAGE, Attachment, Draft, compose, encoded_size
 from mailstrom_cli.mail.structure import ONCE
 from mailstrom_cli.mail.written import parse_named
@@ -79,7 +79,9 @@ def _draft(options: Mapping[str, Any], settings: Settings) -> tuple[Draft, tuple
         reply_to=_named("--reply-to", options["reply_to"], origin),
         headers=_headers(options["header"]),
     )
-    return draft, tuple(str(named.box) for named in (*to, *cc, *bcc))
+    # A bare name is left bare: it may have an alias.
+    asked = [quoted_if_needed(n.box.local) if n.bare else str(n.box) for n in (*to, *cc, *bcc)]
+    return draft, tuple(asked)
 
 
 def _named(option: str, texts: Sequence[str], origin: str, known: Container[str] = ()) -> tuple[Named, ...]:

@@ -14,6 +14,7 @@ from email.policy import EmailPolicy
 from hashlib import sha256
 
 from mailstrom_cli.mail.content import MAX_LINE
+from mailstrom_cli.mail.header import split_header
 from mailstrom_cli.mail.written import address_field, attached, content_type, other_field, text_field
 from mailstrom_cli.values import value
 
@@ -154,8 +155,11 @@ def _attached(attachment: Attachment) -> Part:
 
 
 def _fits(data: Data) -> bool:
-    """Whether a message can be a part as it is: no encoding may help it (RFC 2046, 5.2.1)."""
-    return data.find(b"\0") < 0 and max(map(len, data[:].splitlines()), default=0) <= MAX_LINE
+    """Whether a message can be a part as it is: no encoding may help it, and its header is ASCII (RFC 2046,
+    5.2.1)."""
+    if data.find(b"\0") >= 0 or not split_header(data).octets.isascii():
+        return False
+    return max(map(len, data[:].splitlines()), default=0) <= MAX_LINE
 
 
 def _charset(data: Data) -> str:

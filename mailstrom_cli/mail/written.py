@@ -31,10 +31,11 @@ UNESCAPED = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123
 
 @value
 class Named:
-    """A mailbox with its display name, decoded; "" for none."""
+    """A mailbox with its display name, decoded; "" for none.  bare: it came without a domain."""
 
     name: str
     box: Mailbox
+    bare: bool = False
 
 
 def parse_named(text: str, origin: str = "", known: Container[str] = ()) -> tuple[Named, ...]:
@@ -42,12 +43,11 @@ def parse_named(text: str, origin: str = "", known: Container[str] = ()) -> tupl
     local name gets `origin`, but for those that are `known`. Raises AddressError, for groups too."""
     _check(text)
     parse_address_list(text, origin, known)  # for errors that tell of the whole
-    found = []
+    found: list[Named] = []
     for piece in _pieces(text):
         parsed = parse_address_list(piece, origin, known)
-        for box in parsed.mailboxes:
-            name = "".join([_said(piece[start:end]) for start, end in parsed.names])
-            found.append(Named(name, box))
+        name = "".join([_said(piece[start:end]) for start, end in parsed.names])
+        found += [Named(name, box, parsed.bare != ()) for box in parsed.mailboxes]
     if not found:
         raise AddressError("it names no address")
     return tuple(found)

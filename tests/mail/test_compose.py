@@ -339,7 +339,7 @@ def test_a_message_is_attached_as_it_is(data: bytes) -> None:
     assert prepare(octets, Request(), CONTEXT).envelope.body == ("8bitmime" if eight_bit else "7bit")
 
 
-@pytest.mark.parametrize("data", [INNER + b"x" * 999, INNER + b"\0"])
+@pytest.mark.parametrize("data", [INNER + b"x" * 999, INNER + b"\0", b"X: \xfc\n" + INNER])
 def test_a_message_that_no_server_takes_as_it_is_is_attached_as_a_file(data: bytes) -> None:
     octets = compose(draft(attachments=(Attachment("m.eml", "message/rfc822", data),)))
     check_form(octets)
