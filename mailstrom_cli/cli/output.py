@@ -7,7 +7,7 @@ import sys
 from itertools import chain, islice
 from typing import TYPE_CHECKING
 
-from mailstrom_cli.cli.report import known, one_line, tell, write_out
+from mailstrom_cli.cli.report import one_line, write_out
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
-    from mailstrom_cli.errors import MailstromError
 
 LONGEST_CELL = 200
 ALIGNED = 500  # rows that are looked at for the widths of plain columns; a long list is not held in memory
@@ -37,11 +36,6 @@ def print_json(object: object) -> None:
 def print_text(text: str) -> None:
     """One line of plain text."""
     write_out(text + "\n")
-
-
-def warn(error: MailstromError | OSError) -> None:
-    """Tell on stderr of a message that cannot be shown."""
-    tell("warning", known(error).message)
 
 
 def plain_table(heading: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:

@@ -51,7 +51,7 @@ def queue(given: Given, state: tuple[str, ...], count: bool, json: bool) -> int 
         number = mail.store.count(states)
         output.print_json({"count": number}) if json else output.print_text(str(number))
         return None
-    entries = mail.queue(states, output.warn)
+    entries = mail.queue(states, report.warn)
     if json:
         for entry in entries:
             output.print_json(queue_object(entry))

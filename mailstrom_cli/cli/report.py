@@ -103,6 +103,11 @@ def tell(kind: str, text: str) -> None:
         pass
 
 
+def warn(error: MailstromError | OSError) -> None:
+    """Tell on stderr of a message that cannot be shown."""
+    tell("warning", known(error).message)
+
+
 def write_out(text: str) -> None:
     """Write data to stdout, at once. Raises OSError; BrokenPipeError where there is no stdout."""
     if sys.stdout is None:

@@ -54,7 +54,7 @@ def status(given: Given, ids: tuple[str, ...], wait: str | None, recent: bool, j
     mail = given.open()
     code, asked = OK, time.time()
     if recent:
-        entries = mail.recent(output.warn)
+        entries = mail.recent(report.warn)
     else:
         entries, code = find_each(mail, ids, wait)
         if wait is not None and entries:

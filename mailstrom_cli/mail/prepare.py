@@ -161,10 +161,10 @@ def _within_lines(data: Data, header: Header, body: Content, findings: Findings)
 
 
 def _digest(data: Data, paths: Paths) -> str:
-    """What a second use of a key must repeat: the octets as given, and the envelope's paths."""
+    """What a second use of a key must repeat: the message as given, whatever its line ends, and the paths."""
     from hashlib import sha256
 
     digest = sha256(repr((paths.reverse_path, paths.addresses)).encode())
-    for at in range(0, len(data), SLICE):
-        digest.update(data[at : at + SLICE])
+    for chunk in Content(data).chunks():
+        digest.update(chunk)
     return digest.hexdigest()

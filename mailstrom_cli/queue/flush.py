@@ -73,7 +73,7 @@ def _waiting(
     """The recipients of a message that a pass has to look at, by address."""
     try:
         entry = store.read(id)
-    except MailstromError:
+    except (MailstromError, OSError):
         return {}
     if entry.held or entry.state not in UNFINISHED:
         return {}
@@ -102,7 +102,7 @@ def _wait_for_run(store: Store, before: dict[str, dict[str, RecipientState]], en
 def _unchanged(store: Store, id: str, waiting: dict[str, RecipientState]) -> dict[str, RecipientState]:
     try:
         entry = store.read(id)
-    except MailstromError:
+    except (MailstromError, OSError):
         return {}
     if entry.held:
         return {}

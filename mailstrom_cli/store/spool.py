@@ -52,9 +52,9 @@ system call; "power" is the loss of what was not synced, on top of that.
        recorded                  mtime is no longer HELD             then held again
     10 final                     delivered/ID/ or failed/ID/         stays until purged   stays, or 8, or (g)
     11 being removed             tmp/ID/                             swept (a)            swept, or 10
-    12 damaged                   any state; cannot be read           set aside when next leased, into
-    corrupt/,
-                                                                     from which nobody removes it
+    12 damaged                   any state; cannot be read           set aside when next  the same
+                                                                     leased: corrupt/ID,
+                                                                     nobody removes it
 
     (a) `sweep` removes from tmp/ what has been there for an hour (ctime, which nobody can set) and is not
         locked by its writer. It renames it first: a writer that was stopped for longer than that fails to

@@ -7,6 +7,8 @@ import logging
 from mailstrom_cli.errors import MailstromError
 from mailstrom_cli.mail.status import DEFERRED, FINAL, Result
 from mailstrom_cli.policy import classify
+from mailstrom_cli.smtp import stages
+from mailstrom_cli.smtp.dialog import Failure
 from mailstrom_cli.values import replace, value
 
 TYPE_CHECKING = False
@@ -72,6 +74,11 @@ def result(address: str, verdict: Verdict, host: str | None = None, tls: str | N
         retry_after=verdict.retry_after,
         maybe_delivered=verdict.maybe_delivered,
     )
+
+
+def unreadable(error: OSError) -> Failure:
+    """The message cannot be read just now, which is the fault of this machine."""
+    return Failure("local", stages.BLOCK, f"the message cannot be read: {error.strerror}")
 
 
 def surprise(job: Job, error: Exception) -> Verdict:

@@ -16,9 +16,7 @@ from mailstrom_cli.mail.signature import SIGNATURES
 from mailstrom_cli.mail.status import FAILED
 from mailstrom_cli.net.background import in_thread
 from mailstrom_cli.policy import classify
-from mailstrom_cli.smtp import stages
-from mailstrom_cli.smtp.dialog import Failure
-from mailstrom_cli.transport.base import result, surprise
+from mailstrom_cli.transport.base import result, surprise, unreadable
 from mailstrom_cli.values import replace, value
 
 TYPE_CHECKING = False
@@ -63,8 +61,7 @@ async def again(
                 r.address: conversion.original(r.address, t, facts) for r, t in zip(chosen, told, strict=True)
             }
     except OSError as error:
-        text = f"the message cannot be read: {error.strerror}"
-        verdict = classify.failure(Failure("local", stages.BLOCK, text), job.circumstances)
+        verdict = classify.failure(unreadable(error), job.circumstances)
         after = {r.address: result(r.address, verdict) for r in chosen}
     except Exception as error:  # those whose results are known keep them
         verdict = surprise(job, error)

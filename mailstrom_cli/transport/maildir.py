@@ -11,11 +11,14 @@ import os
 
 from mailstrom_cli.mail.status import DEFERRED, DELIVERED
 from mailstrom_cli.net.background import in_thread
+from mailstrom_cli.policy import classify
 from mailstrom_cli.policy.classify import Verdict
-from mailstrom_cli.transport.base import result
+from mailstrom_cli.transport.base import result, unreadable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import BinaryIO
+
     from mailstrom_cli.config.via import Via
     from mailstrom_cli.mail.status import Result
     from mailstrom_cli.transport.base import Job
@@ -34,7 +37,12 @@ class MaildirTransport:
 
     async def deliver(self, job: Job, via: Via) -> list[Result]:
         try:
-            name = await in_thread(self._write, job, via.path)
+            message = job.open_message()
+        except OSError as error:
+            verdict = classify.failure(unreadable(error), job.circumstances)
+            return [result(r.address, verdict, str(via)) for r in job.recipients]
+        try:
+            name = await in_thread(self._write, job, message, via.path)
         except OSError as error:
             text = f"cannot write to {via.path}: {error.strerror}"
             verdict = Verdict(DEFERRED, text, enhanced="4.3.0", unreachable=True, next_host=True)
@@ -42,7 +50,7 @@ class MaildirTransport:
             verdict = Verdict(DELIVERED, f"stored as {name}", enhanced="2.0.0")
         return [result(r.address, verdict, str(via)) for r in job.recipients]
 
-    def _write(self, job: Job, path: str) -> str:
+    def _write(self, job: Job, message: BinaryIO, path: str) -> str:
         for folder in ("tmp", "new", "cur"):
             os.makedirs(f"{path}/{folder}", 0o700, exist_ok=True)
         # The same attempt repeated after a crash gives another name, a repeated write within it does not.
@@ -53,7 +61,7 @@ class MaildirTransport:
                 file.write(f"Return-Path: <{job.envelope.reverse_path}>\n".encode())
                 for recipient in job.recipients:
                     file.write(f"Delivered-To: {recipient.address}\n".encode())
-                with job.open_message() as message:
+                with message:
                     while chunk := message.read(CHUNK):
                         if chunk.endswith(b"\r"):
                             chunk += message.read(1)

@@ -21,7 +21,7 @@ from mailstrom_cli.policy.mx import Target
 from mailstrom_cli.smtp import stages
 from mailstrom_cli.smtp.dialog import Failure, Opening, SessionFailed, open_session, transaction
 from mailstrom_cli.transport import conversion
-from mailstrom_cli.transport.base import result, surprise
+from mailstrom_cli.transport.base import result, surprise, unreadable
 from mailstrom_cli.values import replace, value
 
 TYPE_CHECKING = False
@@ -296,8 +296,7 @@ class SmtpTransport:
             with job.open_message() as message:
                 return await conversation.drive(dialogue, message)
         except OSError as error:
-            text = f"the message cannot be read: {error.strerror}"
-            raise SessionFailed(Failure("local", stages.BLOCK, text)) from None
+            raise SessionFailed(unreadable(error)) from None
 
 
 def _stale(answer: Answer) -> bool:

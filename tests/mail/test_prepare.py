@@ -314,6 +314,7 @@ def test_the_digest_of_a_key_tells_messages_and_recipients_apart_but_not_times()
 
     same = digest(FROM + b"\nx")
     assert same == digest(FROM + b"\nx", now=NOW + 99)
+    assert same == digest(FROM.replace(b"\n", b"\r\n") + b"\r\nx\r\n")
     assert len({same, digest(FROM + b"\ny"), digest(FROM + b"\nx", to="q@example.net")}) == 3
 
 

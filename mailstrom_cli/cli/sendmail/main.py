@@ -238,7 +238,7 @@ class Front:
     def _list(self) -> None:
         from mailstrom_cli.cli.sendmail.mailq import listing
 
-        for line in listing(self.mail.queue()):
+        for line in listing(self.mail.queue(on_error=report.warn)):
             report.write_out(line + "\n")
 
     def _flush(self, call: Call) -> None:
