@@ -11,6 +11,7 @@ import time
 from mailstrom_cli.errors import TEMPORARY, MailstromError
 from mailstrom_cli.mail.status import UNFINISHED
 from mailstrom_cli.policy import retry
+from mailstrom_cli.queue.descriptors import fitting
 from mailstrom_cli.queue.scheduler import Scheduler
 from mailstrom_cli.queue.stopping import stopped_by_signals
 from mailstrom_cli.queue.trigger import ALL, flush_lines
@@ -55,7 +56,7 @@ def flush(
             limit = PATIENCE if seconds is None else seconds
             if _wait_for_run(store, before, time.monotonic() + limit):
                 return
-    asyncio.run(_flush(settings, store, todo, insist, on_result, seconds))
+    asyncio.run(_flush(fitting(settings), store, todo, insist, on_result, seconds))
 
 
 def someone_runs(store: Store) -> bool:

@@ -13,6 +13,7 @@ import time
 from mailstrom_cli.errors import TEMPORARY, MailstromError
 from mailstrom_cli.net.background import in_thread
 from mailstrom_cli.net.notify import notify
+from mailstrom_cli.queue.descriptors import fitting
 from mailstrom_cli.queue.flush import SWEEP_SECONDS, sweep
 from mailstrom_cli.queue.scheduler import Scheduler
 from mailstrom_cli.queue.stopping import stopped_by_signals
@@ -53,7 +54,7 @@ def run(
             TEMPORARY,
         )
     try:
-        asyncio.run(_Runner(settings, store, reload, on_result).run())
+        asyncio.run(_Runner(fitting(settings), store, reload, on_result).run())
     finally:
         lock.release()
 
@@ -144,7 +145,7 @@ class _Runner:
             return
         notify("RELOADING=1")
         try:
-            settings = self._reload()
+            settings = fitting(self._reload())
             transports = Transports(settings, self._rng)
         except MailstromError as error:
             log.error("configuration not reloaded: %s", error.message)
