@@ -14,7 +14,7 @@ from mailstrom_cli.cli.source import STDIN, read_message
 from mailstrom_cli.errors import DATA, MailstromError
 from mailstrom_cli.mail.address import AddressError, quoted_if_needed
 from mailstrom_cli.mail.compose import BINARY, MESSAGE, Attachment, Draft, compose, encoded_size
-from mailstrom_cli.mail.structure import ONCE
+from mailstrom_cli.mail.structure import OWN
 from mailstrom_cli.mail.written import parse_named
 from mailstrom_cli.values import replace
 
@@ -128,7 +128,7 @@ def _headers(texts: Sequence[str]) -> tuple[tuple[str, str], ...]:
             raise MailstromError(f"--header: `{name}` is not set here", OWN_STRUCTURE)
         if key.startswith("resent-"):
             raise MailstromError(f"--header: `{name}` is not set here", RESENDING)
-        if key in ONCE and any(key == other.lower() for other, _ in found):
+        if key in OWN and any(key == other.lower() for other, _ in found):
             raise MailstromError(f"--header: a message has `{name}` once", "leave one of them out")
         found.append((name, value))
     return tuple(found)

@@ -111,7 +111,7 @@ class Fixer:
         self._fill("message-id", "Message-ID", self.identity)
         block = self.fields.resent
         if block and "resent-date" not in block and self._may("resent-date", "Resent-Date"):
-            first = next(iter(block.values()))
+            first = next(iter(block.values()))[0]
             stamp = f"Resent-Date: {now}\r\n".encode()
             self.changed[first.line] = stamp + self.changed.get(first.line, first.raw)
             self.findings.fix("added", "RFC 5322, 3.6.6", line=first.line, field="Resent-Date")

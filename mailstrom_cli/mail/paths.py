@@ -6,6 +6,7 @@ from mailstrom_cli.mail.address import AddressError, canonical_domain, parse_rev
 from mailstrom_cli.mail.address_list import AddressList, decoded, parse_address_list
 from mailstrom_cli.mail.encoded_word import word_fault
 from mailstrom_cli.mail.recipients import Recipients
+from mailstrom_cli.mail.structure import DESTINATIONS
 from mailstrom_cli.values import value
 
 TYPE_CHECKING = False
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from mailstrom_cli.mail.structure import Fields
 
 ORIGINATORS = ("from", "sender", "reply-to")
-DESTINATIONS = ("to", "cc", "bcc")
 
 
 @value
@@ -38,7 +38,7 @@ class Paths:
 
 
 def find_paths(fields: Fields, request: Request, context: Context, findings: Findings) -> Paths:
-    """Parses every address field once. An error in a field that the envelope needs, or in From, is refused;
+    """Parses every address field once; several To, Cc or Bcc all count (RFC 5322, 4.5.3). An error in a field that the envelope needs, or in From, is refused;
     in another it is noted. When a Resent- block is there, that block alone counts, and the fields of the
     message that is resent are left as they are (RFC 5322, 3.6.6)."""
     prefix = "resent-" if fields.resent else ""
@@ -48,35 +48,40 @@ def find_paths(fields: Fields, request: Request, context: Context, findings: Fin
     needed = {*destinations, *([originator.key] if originator else [])}
     if not prefix:
         needed.add("from")
-    lists: dict[str, AddressList] = {}
+    lists: dict[int, AddressList] = {}  # by the line of the field
     completed: dict[int, bytes] = {}
     for key in dict.fromkeys(("from", *[prefix + key for key in (*ORIGINATORS, *DESTINATIONS)])):
-        field = fields.first(key)
-        if field is None or (key.endswith("bcc") and key not in needed):
+        if key.endswith("bcc") and key not in needed:
             continue
         origin = context.origin if key.startswith(prefix) else ""
-        parsed = _parse(field, origin, context, key in needed, findings)
-        if parsed is not None:
-            lists[key], text = parsed
-            if lists[key].bare and origin and not key.endswith("bcc"):
-                completed[field.line] = _completed(field, text, lists[key].bare, canonical_domain(origin))
+        for field in fields.every(key):
+            parsed = _parse(field, origin, context, key in needed, findings)
+            if parsed is None:
+                continue
+            found, text = parsed
+            lists[field.line] = found
+            if found.bare and origin and not key.endswith("bcc"):
+                completed[field.line] = _completed(field, text, found.bare, canonical_domain(origin))
                 what = f"names without a domain were completed with `{origin}`"
                 findings.fix(what, line=field.line, field=field.name)
             if b"=?" in field.raw:
-                _check_encoded_words(field, text, lists[key], findings)
+                _check_encoded_words(field, text, found, findings)
     _check_originators(fields, lists, findings)
     if request.reverse_path is not None:
         reverse_path = _asked_reverse_path(request.reverse_path, context, findings)
     else:
         reverse_path = _reverse_path(originator, lists, findings)
-    recipients = _recipients(request, context, findings, [lists[key] for key in destinations if key in lists])
-    unread = any(fields.first(key) and key not in lists for key in destinations) or not fields.complete
+    named = [field.line for key in destinations for field in fields.every(key)]
+    recipients = _recipients(request, context, findings, [lists[line] for line in named if line in lists])
+    unread = any(line not in lists for line in named) or not fields.complete
     if not recipients and not unread and not request.recipients:
         names = "" if request.recipients is not None else f": {prefix.title()}To, Cc and Bcc name no address"
         findings.refuse(f"the message has no recipients{names}", hint="name them with --to ADDRESS")
     if len(recipients) > context.recipients:
         findings.refuse(f"the message has {len(recipients)} recipients; {context.recipients} are the most")
-    return Paths(reverse_path, recipients, lists.get("from", AddressList(())), completed)
+    author = fields.first("from")
+    authors = lists.get(author.line) if author else None
+    return Paths(reverse_path, recipients, authors or AddressList(()), completed)
 
 
 def _parse(
@@ -123,27 +128,26 @@ def _check_encoded_words(field: Field, text: str, parsed: AddressList, findings:
         findings.note(what, "RFC 2047, 5", line=field.line, field=field.name)
 
 
-def _check_originators(fields: Fields, lists: dict[str, AddressList], findings: Findings) -> None:
-    authors, sender = lists.get("from"), lists.get("sender")
+def _check_originators(fields: Fields, lists: dict[int, AddressList], findings: Findings) -> None:
     field = fields.first("from")
-    if field is not None and authors is not None:
+    if field is not None and (authors := lists.get(field.line)) is not None:
         if not authors.mailboxes and not authors.names:
             findings.refuse("it names no address", "RFC 5322, 3.6.2", line=field.line, field=field.name)
         if len(authors.mailboxes) > 1 and "sender" not in fields.by_key:
             what = "it names several authors, and there is no Sender to tell which of them sends"
             findings.note(what, "RFC 5322, 3.6.2", line=field.line, field=field.name)
     field = fields.first("sender")
-    if field is not None and sender is not None and len(sender.mailboxes) > 1:
+    if field is not None and field.line in lists and len(lists[field.line].mailboxes) > 1:
         findings.note("it names more than one", "RFC 5322, 3.6.2", line=field.line, field=field.name)
 
 
-def _reverse_path(originator: Field | None, lists: dict[str, AddressList], findings: Findings) -> str:
+def _reverse_path(originator: Field | None, lists: dict[int, AddressList], findings: Findings) -> str:
     """The Sender's address, else the first author's. A group names nobody who could be told of a failure, and
     nor do its members (RFC 6854, 2.1 and 4): then somebody else must be asked for."""
     hint = "name the sender with --from ADDRESS"
-    if originator is None or originator.key not in lists:
+    if originator is None or originator.line not in lists:
         return ""  # refused elsewhere
-    found = lists[originator.key]
+    found = lists[originator.line]
     if found.alone is not None:
         return str(found.alone)
     if found.names or originator.key != "from":

@@ -12,18 +12,18 @@ from mailstrom_cli.mail.signature import Signed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from mailstrom_cli.mail.finding import Findings
     from mailstrom_cli.mail.header import Field, Header
 
-ONCE = (
-    *("from", "sender", "reply-to", "to", "cc", "bcc"),
-    *("message-id", "date", "subject", "in-reply-to", "references"),
-)
+ONCE = ("from", "sender", "reply-to", "message-id", "date", "subject", "in-reply-to", "references")
+DESTINATIONS = ("to", "cc", "bcc")  # several of one name are read as one (RFC 5322, 4.5.3)
+OWN = (*ONCE, *DESTINATIONS)
 RESENT = frozenset(
     f"resent-{name}" for name in ("date", "from", "sender", "to", "cc", "bcc", "message-id", "reply-to")
 )
+RESENT_DESTINATIONS = tuple([f"resent-{name}" for name in DESTINATIONS])
 TRACE = ("received", "return-path")
 TEXTS = ("subject", "comments", "content-description")  # unstructured, and shown to people
 MAX_RECEIVED = 99  # RFC 5321, 6.3: at least 100 tell of a loop
@@ -35,8 +35,8 @@ class Fields:
     """A header's fields by their names.
 
     all: in order.  complete: there is a header, and every line of it is part of one.
-    blocks: the Resent- fields of each resending, the last one first (RFC 5322, 3.6.6); a block ends where a
-    name of it repeats or a Received comes, that is, at nothing that is removed.  resent: the first block.
+    blocks: the Resent- fields of each resending by their names, the last one first (RFC 5322, 3.6.6).
+    resent: the first block.
     signed: what the signatures in it cover.
     """
 
@@ -51,24 +51,42 @@ class Fields:
             self.by_key[added.key] = [added]
         self.complete = header.fault is None and self.all != ()
         self.blocks = [] if RESENT.isdisjoint(self.by_key) else list(_blocks(self.all))
-        self.resent: dict[str, Field] = self.blocks[0] if self.blocks else {}
+        self.resent: dict[str, list[Field]] = self.blocks[0] if self.blocks else {}
         self.signed = Signed(self.by_key)
 
     def first(self, key: str) -> Field | None:
         """The field of this name that stands first; of the first block, if it is a Resent- field."""
-        if key in RESENT:
-            return self.resent.get(key)
-        return self.by_key[key][0] if key in self.by_key else None
+        return next(iter(self.every(key)), None)
+
+    def every(self, key: str) -> Sequence[Field]:
+        """The fields of this name; those of the first block, if they are Resent- fields."""
+        return (self.resent if key in RESENT else self.by_key).get(key, ())
 
 
-def _blocks(fields: tuple[Field, ...]) -> Iterator[dict[str, Field]]:
-    block: dict[str, Field] = {}
+def _blocks(fields: tuple[Field, ...]) -> Iterator[dict[str, list[Field]]]:
+    """Received ends a block."""
+    run: list[Field] = []
     for field in fields:
-        if block and (field.key == "received" or (field.key in block and field.key != "resent-bcc")):
-            yield block
-            block = {}
         if field.key in RESENT:
-            block.setdefault(field.key, field)
+            run.append(field)
+        elif field.key == "received":
+            yield from _blocks_of_run(run)
+            run = []
+    yield from _blocks_of_run(run)
+
+
+def _blocks_of_run(run: list[Field]) -> Iterator[dict[str, list[Field]]]:
+    """A name that repeats begins the next block; that of a destination only after a block that began with one,
+    and where a name that is none repeats later on. Never Resent-Bcc: when the message has left, it is gone."""
+    last = {field.key: at for at, field in enumerate(run) if field.key not in RESENT_DESTINATIONS}
+    block: dict[str, list[Field]] = {}
+    for at, field in enumerate(run):
+        if field.key in block and field.key != "resent-bcc":
+            leads = next(iter(block)) not in last
+            if field.key in last or (leads and any(last.get(key, 0) > at for key in block)):
+                yield block
+                block = {}
+        block.setdefault(field.key, []).append(field)
     if block:
         yield block
 
@@ -87,6 +105,10 @@ def check_fields(header: Header, fields: Fields, findings: Findings) -> None:
         if len(same) > 1:
             what = f"it may stand once, and is on line {same[0].line} already"
             findings.refuse(what, "RFC 5322, 3.6", line=same[1].line, field=same[1].name)
+    for key in ("to", "cc"):
+        for again in fields.by_key.get(key, ())[1:]:
+            what = "it may stand once; all of them are read as one"
+            findings.note(what, "RFC 5322, 4.5.3", line=again.line, field=again.name)
     received = fields.by_key.get("received", ())
     if len(received) > MAX_RECEIVED:
         what = f"there are {len(received)} of it: the message runs in a loop"
@@ -193,7 +215,7 @@ def _check_order(fields: Fields, findings: Findings) -> None:
     """Trace fields and Resent- blocks are put on top of what is there (RFC 5321, 4.4; RFC 5322, 3.6)."""
     if not fields.blocks and "received" not in fields.by_key:
         return
-    body = next((f.line for f in fields.all if f.key in ONCE), 0)
+    body = next((f.line for f in fields.all if f.key in OWN), 0)
     for field in fields.all:
         if (field.key in TRACE or field.key in RESENT) and field.line > body > 0:
             rule = "RFC 5321, 4.4" if field.key in TRACE else "RFC 5322, 3.6"
@@ -201,7 +223,7 @@ def _check_order(fields: Fields, findings: Findings) -> None:
             findings.note(what, rule, line=field.line, field=field.name)
             break
     for block in fields.blocks:
-        first = next(iter(block.values()))
+        first = next(iter(block.values()))[0]
         missing = [n for n in ("Resent-Date", "Resent-From") if n.lower() not in block]
         if block is fields.resent:  # this one is ours to complete
             if "resent-from" not in block:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from mailstrom_cli.errors import DATA, USAGE, MailstromError
@@ -136,15 +138,50 @@ def test_bcc_and_return_path_go_with_their_folds_and_nothing_else_does() -> None
         + STAMPS
         + b"\nBcc: in the text\n"
     )
-    twice = refusals(data, EXPLICIT)
-    assert twice == ["line 5: field `BCC`: it may stand once, and is on line 2 already (RFC 5322, 3.6)"]
-    once = data.replace(b"BCC : \n\tq@example.net\n", b"")
-    assert sent(once) == FROM + b"X-Bcc: stays\n" + TO + STAMPS + b"\nBcc: in the text\n"
-    assert recipients(once) == ["b@example.net", "c@example.net", "d@example.net"]
-    assert [str(f) for f in prepared(once).fixes] == [
+    assert sent(data) == FROM + b"X-Bcc: stays\n" + TO + STAMPS + b"\nBcc: in the text\n"
+    assert recipients(data) == ["b@example.net", "c@example.net", "d@example.net", "q@example.net"]
+    assert [str(f) for f in prepared(data).fixes] == [
         "line 1: field `Return-Path`: removed (RFC 5321, 4.4)",
         "line 2: field `Bcc`: removed (RFC 5322, 3.6.3)",
+        "line 5: field `BCC`: a blank stands before its colon (RFC 5322, 4.5)",
+        "line 5: field `BCC`: removed (RFC 5322, 3.6.3)",
     ]
+
+
+@pytest.mark.parametrize("name", ["To", "Cc"])
+def test_destinations_that_repeat_are_all_sent_to_and_stay(name: str) -> None:
+    data = f"{name}: x@example.net\nX: y\n{name.upper()}: y@example.net\n{name}: x@example.net\n".encode()
+    data += FROM + STAMPS + b"\n"
+    assert recipients(data) == ["x@example.net", "y@example.net"]
+    assert sent(data) == data
+    assert [str(f) for f in prepared(data).fixes] == [
+        f"line {line}: field `{field}`: it may stand once; all of them are read as one (RFC 5322, 4.5.3)"
+        for line, field in ((3, name.upper()), (4, name))
+    ]
+
+
+def test_a_fault_in_any_of_several_destinations_is_refused() -> None:
+    (says,) = refusals(TO + b"To: <\n" + FROM)
+    assert says.startswith("line 2: field `To`: the `<` at character 5 has no `>`")
+    assert len(refusals(b"Bcc: x@example.net\nBCC: <\n" + PLAIN)) == 1
+
+
+@pytest.mark.parametrize("name", ["To", "Cc", "Bcc"])
+def test_every_destination_of_the_last_resending_counts(name: str) -> None:
+    block = f"Resent-From: q@example.org\nResent-{name}: x@example.net\nResent-{name}: y@example.net\n"
+    block += f"Resent-Date: x\nResent-{name}: z@example.net\n"
+    old = b"Resent-From: o@example.org\nResent-Date: x\nResent-To: old@example.net\n"
+    data = block.encode() + b"Received: x\n" + old + PLAIN
+    assert recipients(data) == ["x@example.net", "y@example.net", "z@example.net"]
+    assert sent(data) == (data if name != "Bcc" else re.sub(rb"Resent-Bcc: .*\n", b"", data))
+    assert recipients(block.encode() + old + PLAIN) == recipients(data)
+
+
+def test_a_destination_that_repeats_before_an_originator_begins_the_older_block() -> None:
+    first = b"Resent-To: new@example.net\nResent-From: n@example.org\nResent-Date: x\n"
+    older = b"Resent-To: old@example.net\nResent-Cc: old@example.net\nResent-From: o@example.org\n"
+    assert recipients(first + older + PLAIN) == ["new@example.net"]
+    assert prepared(first + older + PLAIN).envelope.reverse_path == "n@example.org"
 
 
 def test_bcc_goes_with_explicit_recipients_too_and_is_not_mailed() -> None:
@@ -371,8 +408,8 @@ def test_the_digest_of_a_key_tells_messages_and_recipients_apart_but_not_times()
             "field `Resent-From`: it is missing beside the other Resent- fields (RFC 5322, 3.6.6)",
         ),
         (
-            b"From x\n" + FROM + TO + TO,
-            "line 4: field `To`: it may stand once, and is on line 3 already (RFC 5322, 3.6)",
+            b"From x\n" + FROM + TO + b"Subject: x\n" * 2,
+            "line 5: field `Subject`: it may stand once, and is on line 4 already (RFC 5322, 3.6)",
         ),
     ],
 )
@@ -380,8 +417,7 @@ def test_a_refusal_names_line_field_and_rule(data: bytes, says: str) -> None:
     assert refusals(data) == [says]
 
 
-SINGLETONS = ["From", "Sender", "Reply-To", "To", "Cc", "Bcc", "Message-ID", "Date", "Subject"]
-SINGLETONS += ["In-Reply-To", "References"]
+SINGLETONS = ["From", "Sender", "Reply-To", "Message-ID", "Date", "Subject", "In-Reply-To", "References"]
 
 
 @pytest.mark.parametrize("name", SINGLETONS)
