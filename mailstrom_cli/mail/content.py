@@ -1,7 +1,8 @@
 """Octets of a message on their way out: every line end CRLF, in slices, whatever the size (RFC 5321, 2.3.8).
 
-CRLF, LF and a lone CR each end a line and leave as one CRLF; nothing else changes, and the last line gets its
-end. So a bare CR or LF never leaves, and a receiver that takes one for a line end sees the lines that we saw.
+LF, with any number of CR before it, and a lone CR each end a line and leave as one CRLF; nothing else is
+changed, and the last line gets its end. So a bare CR or LF never leaves, and a receiver that takes one for a
+line end sees the lines that we saw.
 """
 
 from __future__ import annotations
@@ -22,9 +23,10 @@ class Content:
 
     size: octets.  eight_bit: has an octet above 127.  nul: has a NUL.
     longest: octets of its longest line without CRLF, as far as that is over MAX_LINE; else 0.
+    returns: how many lone CR were made line ends.
     """
 
-    __slots__ = ("_data", "_slice", "_start", "_whole", "eight_bit", "longest", "nul", "size")
+    __slots__ = ("_data", "_slice", "_start", "_whole", "eight_bit", "longest", "nul", "returns", "size")
 
     def __init__(self, data: Data, start: int = 0, slice_size: int = SLICE) -> None:
         self._data = data
@@ -66,7 +68,7 @@ class Content:
         return lines
 
     def _examine(self) -> None:
-        self.size, self.longest = 0, 0
+        self.size = self.longest = self.returns = 0
         self.eight_bit = self.nul = False
         chunk, open_line = b"", 0
         for chunk in self._slices():
@@ -80,27 +82,66 @@ class Content:
             self._whole = chunk  # in one slice, and so not to be made twice
 
     def _slices(self) -> Iterator[bytes]:
-        data, end = self._data, len(self._data)
-        at = self._start
-        while at < end:
-            upto = min(at + self._slice, end)
-            if upto < end and data[upto - 1] == 13 and data[upto] == 10:
-                upto += 1  # a CRLF is not cut in two
-            chunk = crlf(data[at:upto])
-            if upto == end and not chunk.endswith(b"\n"):
-                chunk += b"\r\n"
-            yield chunk
+        chunk, lone = b"", 0
+        for piece in pieces(self._data, self._start, len(self._data), self._slice):
+            if chunk:
+                yield chunk
+            chunk, returns = counted_crlf(piece)
+            lone += returns
+        self.returns = lone
+        if chunk:
+            yield chunk if chunk.endswith(b"\n") else chunk + b"\r\n"
+
+
+def pieces(data: Data, start: int, end: int, size: int) -> Iterator[bytes]:
+    """The octets from `start` to `end` in slices of `size`, none of which cuts a line end in two; of one that
+    would, the rest of its CR is left out."""
+    at = run = start
+    while at < end:
+        upto = min(at + size, end)
+        if upto == end or data[upto - 1] != 13 or data[upto] not in b"\r\n":
+            yield data[at:upto]
             at = upto
+            continue
+        run = _run_end(data, upto, end) if run < upto else run  # each run is looked at once
+        ends = run < end and data[run] == 10
+        yield data[at:upto] + (b"\n" if ends else b"")
+        at = run + 1 if ends else upto
+
+
+def _run_end(data: Data, at: int, end: int) -> int:
+    """Where the octets that are CR end."""
+    while at < end:
+        piece = data[at : min(at + SLICE, end)]
+        if rest := piece.lstrip(b"\r"):
+            return at + len(piece) - len(rest)
+        at += len(piece)
+    return end
 
 
 def crlf(chunk: bytes) -> bytes:
-    """Octets with every CRLF, LF and lone CR as CRLF."""
+    """Octets with every line end as CRLF."""
+    return counted_crlf(chunk)[0]
+
+
+def counted_crlf(chunk: bytes) -> tuple[bytes, int]:
+    """Octets with every line end as CRLF, and how many of those were a lone CR."""
     returns = chunk.count(b"\r")
     if returns:
         if returns == chunk.count(b"\r\n") == chunk.count(b"\n"):
-            return chunk
-        chunk = chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-    return chunk.replace(b"\n", b"\r\n")
+            return chunk, 0
+        chunk = lf(chunk)
+        if returns := chunk.count(b"\r"):
+            chunk = chunk.replace(b"\r", b"\n")
+    return chunk.replace(b"\n", b"\r\n"), returns
+
+
+def lf(chunk: bytes) -> bytes:
+    """Octets with every LF and the CR before it as LF; a lone CR stays."""
+    if b"\r\r\n" in chunk:
+        *lines, last = chunk.split(b"\n")
+        return b"\n".join([*[line.rstrip(b"\r") for line in lines], last])
+    return chunk.replace(b"\r\n", b"\n")
 
 
 def _open_line(chunk: bytes, before: int) -> int:

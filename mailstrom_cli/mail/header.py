@@ -1,12 +1,14 @@
 """The header section of a message as its fields, octet for octet (RFC 5322, 2.2).
 
 Nothing here is written anew: a field is a slice of the message, so what is not touched leaves as it came, and
-the signatures over it stay good.
+the signatures over it stay good. A line ends with LF and what CR stand before it. A lone CR ends none, or who
+filters LF alone could be made to send a field that is not theirs; only where the message has no LF at all,
+each CR ends a line.
 """
 
 from __future__ import annotations
 
-from mailstrom_cli.mail.content import crlf
+from mailstrom_cli.mail.content import lf
 from mailstrom_cli.values import value
 
 TYPE_CHECKING = False
@@ -55,10 +57,12 @@ class Header:
 
 
 def split_header(data: Data) -> Header:
-    """The header section at the start of a message whose lines end with LF, CRLF or CR."""
-    end, blank = _section(data)
+    """The header section at the start of a message whose lines end with LF, CRLF or CR. A lone CR that ends
+    no line is still in its octets."""
+    newline = _newline(data)
+    end, blank = _section(data, newline)
     whole = end <= MAX_HEADER
-    section = crlf(data[: min(end, MAX_HEADER)])
+    section = lf(data[: min(end, MAX_HEADER)]).replace(newline, b"\r\n")
     if blank and whole:
         section = section[:-2]
     elif section and not section.endswith(b"\n"):
@@ -81,12 +85,13 @@ def ended_at_fault(data: Data, header: Header) -> Header:
         return header
     if not header.fields and header.fault[0] > 1 + header.mbox:
         return header  # too long to be looked at
-    lines = data[: min(header.end, MAX_HEADER)].splitlines(keepends=True)
+    lines = data[: min(header.end, MAX_HEADER)].split(_newline(data))
     before = header.fault[0] - 1
-    if header.fields and any(_name(line) in (b"bcc", b"resent-bcc") for line in lines[before:]):
+    rest = (part for line in lines[before:] for part in line.split(b"\r"))
+    if header.fields and any(_name(line) in (b"bcc", b"resent-bcc") for line in rest):
         return header
     octets = b"".join([field.raw for field in header.fields])
-    end = sum(map(len, lines[:before]))
+    end = sum([len(line) + 1 for line in lines[:before]])
     return Header(header.fields, octets, before, True, end, header.mbox, None, True)
 
 
@@ -95,22 +100,42 @@ def _name(line: bytes) -> bytes:
     return name.rstrip(b" \t").lower() if colon else b""
 
 
-def _section(data: Data) -> tuple[int, bool]:
+def _newline(data: Data) -> bytes:
+    """What ends the lines of a message."""
+    return b"\r" if data.find(b"\n") < 0 <= data.find(b"\r") else b"\n"
+
+
+def _section(data: Data, newline: bytes) -> tuple[int, bool]:
     """Where the body starts, and whether an empty line stands before it. Looks at MAX_HEADER octets at
     most."""
     for window in (1 << 14, MAX_HEADER + 2):
         head = data[:window]
-        if head.startswith((b"\r", b"\n")):
-            return (2 if head.startswith(b"\r\n") else 1), True
-        at = len(head)
-        for pair in (b"\n\n", b"\n\r", b"\r\r"):  # CRLF before or after makes no fourth
-            found = head.find(pair, 0, at + 1)
-            at = found if found >= 0 else at
-        if at + 2 < len(head):
-            return at + (3 if head[at + 1 : at + 3] == b"\r\n" else 2), True
+        if end := _empty_line(head, newline):
+            return end, True
         if len(head) == len(data):
-            return (len(head), True) if at < len(head) else (len(data), False)
+            break
     return len(data), False
+
+
+def _empty_line(head: bytes, newline: bytes) -> int:
+    """Where the first empty line ends; 0 for none."""
+    if newline == b"\r":
+        return 1 if head.startswith(b"\r") else head.find(b"\r\r") + 2 if b"\r\r" in head else 0
+    bare = head.lstrip(b"\r")
+    if bare.startswith(b"\n"):
+        return len(head) - len(bare) + 1
+    found = [at + len(pair) for pair in (b"\n\n", b"\n\r\n") if (at := head.find(pair)) >= 0]
+    first = min(found, default=0)
+    before = first or len(head)
+    start = head.find(b"\n\r\r", 0, before) + 1
+    while start:  # a run of CR is an empty line only where LF ends it
+        stop = start
+        while head[stop : stop + 1] == b"\r":
+            stop += 1
+        if head[stop : stop + 1] == b"\n":
+            return stop + 1
+        start = head.find(b"\n\r\r", stop, before) + 1
+    return first
 
 
 def _is_mbox_line(section: bytes) -> bool:
@@ -143,12 +168,12 @@ def _split(section: bytes, at: int, number: int, fields: list[Field]) -> tuple[i
 
 
 def _fault(raw: bytes, colon: int, name: bytes) -> str:
-    line = raw[: raw.index(b"\r")].decode("ascii", "backslashreplace")
+    line = raw[: raw.index(b"\r\n")].decode("ascii", "backslashreplace")
     text = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in line)
     text = f"`{text if len(text) <= 60 else text[:57] + '...'}`"
     if raw[:1] in (b" ", b"\t"):
         return f"{text} starts with a blank, which continues a field, and there is none before it"
-    if colon < 0 or b"\r" in raw[:colon]:
+    if colon < 0 or b"\r\n" in raw[:colon]:
         return f"{text} is no header field: it has no colon"
     if not name:
         return f"{text} has no field name before the colon"

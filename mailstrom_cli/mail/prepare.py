@@ -94,6 +94,9 @@ def _check(
     head = fixer.fixed(header.octets)
     if header.blank:
         head += b"\r\n"
+    if body.returns and data.find(b"\n") >= 0:
+        what = f"{body.returns} CR that stood alone in the text were made line ends"
+        findings.fix(what, "RFC 5322, 2.3")
     if data[-1:] not in (b"\n", b"\r") and len(data):
         findings.fix("the last line had no line end")
     size = len(head) + body.size

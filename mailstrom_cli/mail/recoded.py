@@ -43,7 +43,7 @@ class Recoded(Content):
 def recoded(data: Data, header: Header) -> tuple[Header, Content] | str:
     """The header and the text as they are with no line too long in the text, or why that cannot be."""
     if _has_lone_returns(data):
-        return "some of its lines end with CR alone"
+        return "some of its lines end with CR alone or with CR CR LF"
     converted = long_lines(data)
     if isinstance(converted, Impossible):
         return converted.reason

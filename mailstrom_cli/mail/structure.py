@@ -37,12 +37,13 @@ class Fields:
     all: in order.  complete: there is a header, and every line of it is part of one.
     blocks: the Resent- fields of each resending by their names, the last one first (RFC 5322, 3.6.6).
     resent: the first block.
-    signed: what the signatures in it cover.
+    signed: what the signatures in it cover.  given: the field that was to be added.
     """
 
     def __init__(self, header: Header, added: Field | None = None) -> None:
         """added: a field that is to come behind the others, if there is none of its name."""
         self.all = header.fields
+        self.given = added
         self.by_key: dict[str, list[Field]] = {}
         for field in header.fields:
             self.by_key.setdefault(field.key, []).append(field)
@@ -76,8 +77,8 @@ def _blocks(fields: tuple[Field, ...]) -> Iterator[dict[str, list[Field]]]:
 
 
 def _blocks_of_run(run: list[Field]) -> Iterator[dict[str, list[Field]]]:
-    """A name that repeats begins the next block; that of a destination only after a block that began with one,
-    and where a name that is none repeats later on. Never Resent-Bcc: when the message has left, it is gone."""
+    """A name that repeats begins the next block; that of a destination only where the block before began with
+    one, and a name that is none repeats later on. Never Resent-Bcc: once the message has left, it is gone."""
     last = {field.key: at for at, field in enumerate(run) if field.key not in RESENT_DESTINATIONS}
     block: dict[str, list[Field]] = {}
     for at, field in enumerate(run):
@@ -155,8 +156,13 @@ def _check_octets(header: Header, fields: Fields, findings: Findings) -> None:
     if (at := octets.find(b"\0")) >= 0:
         line = first + octets.count(b"\n", 0, at)
         findings.refuse("a NUL octet is in the header", "RFC 5322, 4", line=line)
+    if (at := octets.replace(b"\r\n", b"\n\n").find(b"\r")) >= 0:
+        line = first + octets.count(b"\n", 0, at)
+        what = "a CR stands alone in it: it ends a line for some and none for others"
+        hint = "end every line in the same way"
+        findings.refuse(what, "RFC 5322, 2.2", line=line, field=_field_at(fields, line), hint=hint)
     if (at := first_long_line(octets)) >= 0:
-        length = octets.index(b"\r", at) - at
+        length = octets.index(b"\r\n", at) - at
         line = first + octets.count(b"\n", 0, at)
         findings.refuse(
             f"the line has {length} octets; {MAX_LINE} are the most",

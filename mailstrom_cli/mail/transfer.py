@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from binascii import b2a_base64
 
-from mailstrom_cli.mail.content import MAX_LINE, crlf, first_long_line
+from mailstrom_cli.mail.content import MAX_LINE, crlf, first_long_line, pieces
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,13 +27,7 @@ NOT_BASE64 = bytes(c for c in range(256) if c not in BASE64)
 
 def slices(data: Data, start: int, end: int, size: int = SLICE) -> Iterator[bytes]:
     """The octets from `start` to `end` with CRLF for every line end; no CRLF is cut in two."""
-    at = start
-    while at < end:
-        upto = min(at + size, end)
-        if upto < end and data[upto - 1] == 13 and data[upto] == 10:
-            upto += 1
-        yield crlf(data[at:upto])
-        at = upto
+    yield from map(crlf, pieces(data, start, end, size))
 
 
 def is_ascii(data: Data, start: int, end: int) -> bool:

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mailstrom_cli.mail.content import MAX_LINE, SLICE, Content, crlf, first_long_line
+from mailstrom_cli.mail.transfer import slices
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 def expected(data: bytes) -> bytes:
     """The oracle: what a regular expression makes of it."""
-    lines = re.sub(rb"\r\n|\r|\n", b"\r\n", data)
+    lines = re.sub(rb"\r+\n|\r|\n", b"\r\n", data)
     return lines if not lines or lines.endswith(b"\r\n") else lines + b"\r\n"
 
 
@@ -31,7 +32,8 @@ def expected(data: bytes) -> bytes:
         (b"a\r\n", b"a\r\n"),
         (b"a\r", b"a\r\n"),
         (b"a\nb\r\nc\rd", b"a\r\nb\r\nc\r\nd\r\n"),
-        (b"\r\r\n\n", b"\r\n\r\n\r\n"),
+        (b"\r\r\n\n", b"\r\n\r\n"),
+        (b"a\r\r\nb\r\r\r\n\r\rc\r\r", b"a\r\nb\r\n\r\n\r\nc\r\n\r\n"),
         (b"\n.\r\n", b"\r\n.\r\n"),
     ],
 )
@@ -45,7 +47,8 @@ def test_crlf_text_is_not_even_copied() -> None:
 
 
 CONTENTS = st.lists(
-    st.sampled_from([b"\r", b"\n", b"\r\n", b"a", b"\0", b"\xff", b"x" * 997, b"y" * 998]), max_size=12
+    st.sampled_from([b"\r", b"\n", b"\r\n", b"\r" * 20, b"a", b"\0", b"\xff", b"x" * 997, b"y" * 998]),
+    max_size=12,
 )
 
 
@@ -58,6 +61,7 @@ def test_slices_change_neither_octets_nor_facts(data: bytes, slice_size: int) ->
     assert sent == b"".join(content.chunks())
     assert not re.search(rb"\r(?!\n)|(?<!\r)\n", sent)
     assert content.size == len(sent)
+    assert content.returns == len(re.findall(rb"\r(?!\r*\n)", data))
     assert content.eight_bit == any(octet > 127 for octet in data)
     lengths = [len(line) for line in sent.split(b"\r\n")]
     assert content.longest == (max(lengths) if max(lengths) > MAX_LINE else 0)
@@ -84,6 +88,23 @@ def test_a_mapped_file_is_read_from_where_its_body_starts(tmp_path: Path) -> Non
         assert b"".join(chunks) == b"line\r\n" * 300_000
         assert len(chunks) > 1
         assert max(map(len, chunks)) <= 1 << 20
+
+
+@given(st.lists(st.sampled_from([b"\r", b"\n", b"a", b"\r" * 5]), max_size=8).map(b"".join))
+@settings(max_examples=200, deadline=None)
+def test_every_cut_of_a_line_end_is_mended(data: bytes) -> None:
+    for slice_size in range(1, len(data) + 2):
+        assert b"".join(Content(data, 0, slice_size).chunks()) == expected(data)
+        assert b"".join(slices(data, 0, len(data), slice_size)) == re.sub(rb"\r+\n|\r|\n", b"\r\n", data)
+
+
+@pytest.mark.parametrize("end", [b"", b"\n", b"a\n"])
+def test_a_long_run_of_cr_takes_linear_time_and_bounded_memory(end: bytes) -> None:
+    data = b"\r" * (1 << 21) + end
+    content = Content(data, 0, 1 << 12)
+    assert content.returns == (0 if end == b"\n" else 1 << 21)
+    assert max(map(len, content.chunks())) <= 1 << 14
+    assert content.size == (2 if end == b"\n" else (1 << 22) + (3 if end else 0))
 
 
 def test_the_worst_expansion_stays_within_a_mebibyte() -> None:

@@ -40,8 +40,11 @@ def test_fields_keep_their_folding_and_know_their_lines(end: str) -> None:
         (b"A: b\n\n", ["A"], b"", True),
         (b"A: b\n\r\nx", ["A"], b"x", True),
         (b"A: b\r\n\nx", ["A"], b"x", True),
-        (b"A: b\r\n\rx", ["A"], b"x", True),
-        (b"A: b\r\r\nC: d\n\nx", ["A"], b"C: d\n\nx", True),
+        (b"A: b\r\r\nC: d\r\r\n\r\r\nx", ["A", "C"], b"x", True),
+        (b"A: b\r\r\r\r\n\r\r\r\n\nx", ["A"], b"\nx", True),
+        (b"A: b\r\r\nC: d\n\nx", ["A", "C"], b"x", True),
+        (b"\r\r\nbody", [], b"body", True),
+        (b"A: b\rC: d\r\rx\r", ["A", "C"], b"x\r", True),
         (b"A: b\n\n\nx", ["A"], b"\nx", True),
         (b"A: b\n \n\tc\n\nx", ["A"], b"x", True),
         (b"From a@b.example Tue Nov 24\nA: b\n\nx", ["A"], b"x", True),
@@ -82,6 +85,17 @@ def test_a_line_that_is_no_field_is_named(data: bytes, line: int, says: str) -> 
     assert len(fault[1]) < 200
 
 
+@pytest.mark.parametrize(
+    "data",
+    [b"A: b\rC: d\n\nx", b"A: b\r\rC: d\n\nx", b"A: b\n \r \n\nx", b"A: \rC: d\r\n\r\nx", b"A: b\nC: d\r"],
+)
+def test_a_lone_cr_begins_neither_a_field_nor_the_body(data: bytes) -> None:
+    header = split_header(data)
+    assert [f.name for f in header.fields] == (["A", "C"] if data.endswith(b"\r") else ["A"])
+    assert re.search(rb"\r(?!\n)", header.octets)
+    assert data[header.end :] == (b"" if data.endswith(b"\r") else b"x")
+
+
 def test_a_header_is_found_beyond_the_first_window() -> None:
     for end in (b"\n", b"\r\n", b"\r"):
         data = (b"X-N: " + b"v" * 60 + end) * 1000 + end + b"body"
@@ -120,8 +134,9 @@ def test_fields_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_parts_are_the_whole(data: bytes) -> None:
     """Separator line, fields, empty line and body, put together, are the message with CRLF line ends."""
     header = split_header(data)
-    lines = re.sub(rb"\r\n|\r|\n", b"\r\n", data)
-    rest = re.sub(rb"\r\n|\r|\n", b"\r\n", data[header.end :])
+    ends = rb"\r*\n" if b"\n" in data else rb"\r"
+    lines = re.sub(ends, b"\r\n", data)
+    rest = re.sub(ends, b"\r\n", data[header.end :])
     whole = header.octets + (b"\r\n" if header.blank else b"") + rest
     if header.mbox:
         whole = lines[: lines.index(b"\n") + 1 if b"\n" in lines else len(lines)] + whole
@@ -130,4 +145,10 @@ def test_the_parts_are_the_whole(data: bytes) -> None:
         assert b"".join(f.raw for f in header.fields) == header.octets
     else:
         assert header.octets.startswith(b"".join(f.raw for f in header.fields))
-    assert header.lines == len(re.findall(rb"\r\n|\r|\n|(?<=[^\r\n])\Z", data[: header.end]))
+    assert header.lines == len(
+        re.findall(
+            ends + rb"|(?<=.)(?<!\n)\Z" * (ends != rb"\r") + rb"|(?<=[^\r\n])\Z",
+            data[: header.end],
+            re.DOTALL,
+        )
+    )

@@ -206,7 +206,10 @@ def test_an_mbox_separator_is_dropped() -> None:
 def test_lone_cr_and_lf_end_lines_and_the_last_line_gets_its_end() -> None:
     data = PLAIN.replace(b"\ntext\n", b"\r\na\rb\r\rc\nd")
     assert sent(data) == PLAIN.replace(b"text\n", b"a\nb\n\nc\nd\n")
-    assert [str(f) for f in prepared(data).fixes] == ["the last line had no line end"]
+    assert [str(f) for f in prepared(data).fixes] == [
+        "3 CR that stood alone in the text were made line ends (RFC 5322, 2.3)",
+        "the last line had no line end",
+    ]
 
 
 def test_bare_names_get_the_origin_in_the_header_and_in_the_envelope() -> None:
@@ -396,8 +399,10 @@ def test_the_digest_of_a_key_tells_messages_and_recipients_apart_but_not_times()
         ),
         (
             PLAIN + b"y" * 999 + b"\r.",
-            "line 7: the line has over 998 octets, the longest 999, and stays so, as some of its lines end with "
-            "CR alone (RFC 5322, 2.1.1)",
+            (
+                "line 7: the line has over 998 octets, the longest 999, and stays so, as some of its lines "
+                "end with CR alone or with CR CR LF (RFC 5322, 2.1.1)"
+            ),
         ),
         (
             b"Received: x\n" * 100 + PLAIN,

@@ -133,3 +133,41 @@ def test_a_large_body_takes_little_memory(tmp_path: Path, line: bytes) -> None:
         tracemalloc.stop()
     assert size == made.envelope.size > 4 << 20
     assert most < 6 << 20
+
+
+INJECTED = [b"Subject: hi\rBcc: victim@example.org\n", b"Subject: hi\r\rtext\n", b"X: a\n b\r\n\tc\rd\n"]
+
+
+@pytest.mark.parametrize("field", INJECTED)
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r\r\n"])
+@pytest.mark.parametrize("request_", [EXPLICIT, Request(), replace(EXPLICIT, add_from="x@example.org")])
+def test_a_lone_cr_in_a_header_of_other_line_ends_is_refused(
+    field: bytes, end: bytes, request_: Request
+) -> None:
+    data = re.sub(rb"\r*\n", end, field + PLAIN)
+    with pytest.raises(MailstromError) as caught:
+        prepare(data, request_, CONTEXT)
+    line, name = (3, "X") if field[:1] == b"X" else (1, "Subject")
+    what = "a CR stands alone in it: it ends a line for some and none for others (RFC 5322, 2.2)"
+    assert (caught.value.message, caught.value.exit_code) == (f"line {line}: field `{name}`: {what}", 65)
+
+
+def test_a_message_whose_lines_all_end_with_cr_is_taken() -> None:
+    made = prepare(PLAIN.replace(b"\n", b"\r"), Request(), CONTEXT)
+    assert b"".join(made.chunks()) == PLAIN.replace(b"\n", b"\r\n")
+    assert made.fixes == ()
+
+
+def test_cr_cr_lf_is_one_line_end_throughout() -> None:
+    made = prepare(PLAIN.replace(b"\n", b"\r\r\n"), Request(), CONTEXT)
+    assert b"".join(made.chunks()) == PLAIN.replace(b"\n", b"\r\n")
+    assert [r.address for r in made.envelope.recipients] == ["b@example.net"]
+    assert made.fixes == ()
+
+
+def test_a_lone_cr_in_a_text_is_told() -> None:
+    made = prepare(PLAIN + b"a\rb\r\rc\r", EXPLICIT, CONTEXT)
+    assert b"".join(made.body.chunks()) == b"text\r\na\r\nb\r\n\r\nc\r\n"
+    assert [str(f) for f in made.fixes] == [
+        "4 CR that stood alone in the text were made line ends (RFC 5322, 2.3)"
+    ]
