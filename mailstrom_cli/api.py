@@ -113,7 +113,8 @@ class Mailstrom:
 
         findings = Findings()
         fields = Fields(split_header(message))
-        paths = find_paths(fields, Request(reverse_path=""), self._context(time.time()), findings)
+        request = Request(reverse_path="", add_from="")  # so no fault in From matters here
+        paths = find_paths(fields, request, self._context(time.time()), findings)
         if any(f.severity == REFUSED and f.line is not None for f in findings.all):
             raise findings.error()
         return paths.addresses

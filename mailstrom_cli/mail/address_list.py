@@ -30,12 +30,14 @@ ENDS_ATOM = frozenset(BLANK + SPECIALS)
 class AddressList:
     """mailboxes: in order.  alone: the first that is a member of no group, or None.
     bare: of every name that stands without a domain, its index in `mailboxes` and where it ends in the text.
-    names: where the display names, and those of groups, start and end in the text."""
+    names: where the display names, and those of groups, start and end in the text.
+    unquoted: where those start that are an address, as in `a@example.org <a@example.org>`."""
 
     mailboxes: tuple[Mailbox, ...]
     alone: Mailbox | None = None
     bare: tuple[tuple[int, int], ...] = ()
     names: tuple[tuple[int, int], ...] = ()
+    unquoted: tuple[int, ...] = ()
 
 
 def decoded(raw: bytes) -> str:
@@ -70,6 +72,7 @@ class _Parser:
         self.alone: Mailbox | None = None
         self.bare: list[tuple[int, int]] = []
         self.names: list[tuple[int, int]] = []
+        self.unquoted: list[int] = []
 
     def parse(self) -> AddressList:
         while True:
@@ -80,6 +83,11 @@ class _Parser:
                 if words:
                     self.names.append((words[0][2], words[-1][3]))
                 self.angle(mark)
+            elif kind == "@" and words and self.stands_before_angle():
+                self.unquoted.append(words[0][2])
+                self.domain()
+                self.names.append((words[0][2], self.tokens[self.at - 1][3]))
+                self.angle(self.take())
             elif kind == "@":
                 self.add(words, mark)
             elif kind == ":":
@@ -98,7 +106,8 @@ class _Parser:
                 self.at -= 1  # the separator, once more
             self.separator()
             if not self.tokens[self.at - 1][0]:
-                return AddressList(tuple(self.found), self.alone, tuple(self.bare), tuple(self.names))
+                positions = tuple(self.bare), tuple(self.names), tuple(self.unquoted)
+                return AddressList(tuple(self.found), self.alone, *positions)
 
     def separator(self) -> None:
         """Takes what follows an address or a group."""
@@ -127,6 +136,13 @@ class _Parser:
         while self.tokens[self.at][0] in ("atom", "quoted", "."):
             self.at += 1
         return self.tokens[start : self.at]
+
+    def stands_before_angle(self) -> bool:
+        """Whether the domain from here on is followed by a `<`: then the address is meant as a name."""
+        at = self.at
+        while self.tokens[at][0] in ("atom", "."):
+            at += 1
+        return at > self.at and self.tokens[at][0] == "<"
 
     def take(self) -> Token:
         self.at += 1

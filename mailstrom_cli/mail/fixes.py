@@ -2,7 +2,7 @@
 
 What               | When                                        | Where a signature covers it
 -------------------|---------------------------------------------|----------------------------
-From added         | missing, and one was given (sendmail front) | refused
+From added         | missing or empty, and one was given (sendmail front) | refused
 Date, Message-ID   | missing or empty (RFC 5322, 3.6)            | refused
 Resent-Date added  | missing in the first Resent- block (3.6.6)  | refused
 Bcc, Resent-Bcc    | always removed (RFC 5322, 3.6.3)            | refused
@@ -14,7 +14,8 @@ MIME-Version, Content-Type, Content-Transfer-Encoding | added where the text is 
 text beyond ASCII  | as encoded-words (RFC 2047), where that makes the whole header ASCII, so that no server
                    | needs SMTPUTF8                              | left, noted
 
-Beside the header: an mbox separator line is dropped; every line end becomes CRLF, and the last line has one;
+Beside the header: an mbox separator line is dropped; every line end becomes CRLF, a lone CR in the text
+too, and the last line has one;
 with `add_from`, an empty line is put before a first line that is no field. No signature covers these.
 """
 
@@ -107,6 +108,9 @@ class Fixer:
         now = date_time(self.context.now, self.context.timezone)
         held = self.fields.first("message-id")
         self.identity = _identity(held) or message_id(self.context.token, self.context.now, self.domains)
+        given = self.fields.given
+        if given is not None and given.body:
+            self._fill("from", given.name, given.body.decode())
         self._fill("date", "Date", now)
         self._fill("message-id", "Message-ID", self.identity)
         block = self.fields.resent

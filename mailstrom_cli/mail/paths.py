@@ -38,15 +38,17 @@ class Paths:
 
 
 def find_paths(fields: Fields, request: Request, context: Context, findings: Findings) -> Paths:
-    """Parses every address field once; several To, Cc or Bcc all count (RFC 5322, 4.5.3). An error in a field that the envelope needs, or in From, is refused;
-    in another it is noted. When a Resent- block is there, that block alone counts, and the fields of the
-    message that is resent are left as they are (RFC 5322, 3.6.6)."""
+    """Parses every address field once; several To, Cc or Bcc all count (RFC 5322, 4.5.3). An error in a field
+    that the envelope needs, or in From, is refused; in another it is noted. When a Resent- block is there,
+    that block alone counts, and the fields of the message that is resent are left as they are (RFC 5322,
+    3.6.6)."""
     prefix = "resent-" if fields.resent else ""
     originators = [prefix + "sender", prefix + "from"] if request.reverse_path is None else []
     originator = next((f for key in originators if (f := fields.first(key))), None)
     destinations = [prefix + key for key in DESTINATIONS] if request.recipients is None else []
     needed = {*destinations, *([originator.key] if originator else [])}
-    if not prefix:
+    author = fields.first("from")
+    if not prefix and (request.add_from is None or (author is not None and author is fields.given)):
         needed.add("from")
     lists: dict[int, AddressList] = {}  # by the line of the field
     completed: dict[int, bytes] = {}
@@ -64,9 +66,13 @@ def find_paths(fields: Fields, request: Request, context: Context, findings: Fin
                 completed[field.line] = _completed(field, text, found.bare, canonical_domain(origin))
                 what = f"names without a domain were completed with `{origin}`"
                 findings.fix(what, line=field.line, field=field.name)
+            for at in found.unquoted:
+                what = "a display name with an @ in it should be in quotes; the address in < and > counts"
+                line = field.line + text.count("\n", 0, at)
+                findings.note(what, "RFC 5322, 3.4", line=line, field=field.name)
             if b"=?" in field.raw:
                 _check_encoded_words(field, text, found, findings)
-    _check_originators(fields, lists, findings)
+    _check_originators(fields, lists, findings, strict="from" in needed)
     if request.reverse_path is not None:
         reverse_path = _asked_reverse_path(request.reverse_path, context, findings)
     else:
@@ -79,7 +85,6 @@ def find_paths(fields: Fields, request: Request, context: Context, findings: Fin
         findings.refuse(f"the message has no recipients{names}", hint="name them with --to ADDRESS")
     if len(recipients) > context.recipients:
         findings.refuse(f"the message has {len(recipients)} recipients; {context.recipients} are the most")
-    author = fields.first("from")
     authors = lists.get(author.line) if author else None
     return Paths(reverse_path, recipients, authors or AddressList(()), completed)
 
@@ -128,11 +133,14 @@ def _check_encoded_words(field: Field, text: str, parsed: AddressList, findings:
         findings.note(what, "RFC 2047, 5", line=field.line, field=field.name)
 
 
-def _check_originators(fields: Fields, lists: dict[int, AddressList], findings: Findings) -> None:
+def _check_originators(
+    fields: Fields, lists: dict[int, AddressList], findings: Findings, *, strict: bool
+) -> None:
     field = fields.first("from")
     if field is not None and (authors := lists.get(field.line)) is not None:
-        if not authors.mailboxes and not authors.names:
-            findings.refuse("it names no address", "RFC 5322, 3.6.2", line=field.line, field=field.name)
+        if not authors.mailboxes and not authors.names and (strict or field.body):
+            report = findings.refuse if strict else findings.note
+            report("it names no address", "RFC 5322, 3.6.2", line=field.line, field=field.name)
         if len(authors.mailboxes) > 1 and "sender" not in fields.by_key:
             what = "it names several authors, and there is no Sender to tell which of them sends"
             findings.note(what, "RFC 5322, 3.6.2", line=field.line, field=field.name)

@@ -121,7 +121,7 @@ def verify(data: bytes, request: Request, context: Context) -> bool:
     for address in (made.envelope.reverse_path, *[r.address for r in made.envelope.recipients]):
         assert not address or str(parse_mailbox(address)) == address, "an address that is not canonical"
     assert not set("\r\n\0") & set(made.envelope.message_id), "a control character in the Message-ID"
-    explicit = Request(reverse_path="s@example.org", recipients=("r@example.net",))
+    explicit = Request("s@example.org", ("r@example.net",), add_from=request.add_from)
     again, found = check(sent, explicit, Context(now=7.0, token="other", origin=context.origin))
     assert not [f for f in found if f.severity == "refused"], "what was accepted is refused"
     assert again is not None

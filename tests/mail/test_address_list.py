@@ -66,7 +66,8 @@ def test_every_mailbox_of_a_field_is_found(text: str, expected: list[str] | None
         ("Bob Builder", "`Bob Builder` is no address: it has no @"),
         ("a@b.example c@d.example", "`c` at character 13 follows an address without a comma"),
         ("a@b.example; c@d.example", "addresses are separated by commas"),
-        ("a@b.example <a@b.example>", "display name with an @ in it must be in quotes"),
+        ("a@b.example <", "the `<` at character 13 has no `>`"),
+        ("<a@b.example> <c@d.example>", "display name with an @ in it must be in quotes"),
         ("<a@b.example", "the `<` at character 1 has no `>`"),
         ("x <a@b.example, c@d.example>", "`,` at character 15 stands where a `>` should"),
         ("a@b.example>", "`>` at character 12 follows"),
@@ -188,3 +189,10 @@ def test_dressing_up_an_address_changes_nothing(plain: list[str], data: st.DataO
     ]
     dressed = [data.draw(st.sampled_from(dresses)).format(address) for address in plain]
     assert addresses(data.draw(st.sampled_from([",", ", ", ",\r\n\t", ",,"])).join(dressed)) == plain
+
+
+def test_an_address_before_one_in_brackets_is_its_name() -> None:
+    found = parse_address_list("c@d.example, a@b_b.example <a@b.example>, x@y.example")
+    assert [str(box) for box in found.mailboxes] == ["c@d.example", "a@b.example", "x@y.example"]
+    assert (found.names, found.unquoted) == (((13, 26),), (13,))
+    assert parse_address_list("Bob a@b.example <a@b.example>").mailboxes == found.mailboxes[1:2]

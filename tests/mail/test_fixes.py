@@ -248,3 +248,34 @@ def test_long_lines_are_encoded_anew_or_refused() -> None:
         octets, findings = examined(stays + PLAIN + b"\n--b\n\n" + b"x" * 999 + b"\n--b--\n")
         assert octets is None
         assert "and stays so, as" in told(findings, "refused")[0]
+
+
+# --- a From that the envelope does not need ---
+
+
+def test_an_empty_from_is_filled_in_where_one_was_given() -> None:
+    octets, findings = examined(b"From:\nSubject: x\n\n", SENDMAIL)
+    assert octets is not None
+    assert octets.startswith(f"From: {SENDMAIL.add_from}\nSubject: x\n".encode())
+    assert "line 1: field `From`: it was empty and was filled in (RFC 5322, 3.6)" in told(findings, "fixed")
+    assert examined(b"From:\nSubject: x\n\n", replace(SENDMAIL, add_from=None))[0] is None
+
+
+@pytest.mark.parametrize("value", [b"Cron Daemon", b"a@b_b.example", b"(c)", b"<"])
+def test_a_from_that_is_not_needed_is_noted_and_stays(value: bytes) -> None:
+    data = b"From: " + value + b"\nSubject: x\n\n"
+    octets, findings = examined(data, SENDMAIL)
+    assert octets is not None
+    assert octets.startswith(data.rstrip(b"\n"))
+    assert any(note.startswith("line 1: field `From`: ") for note in told(findings, "noted"))
+    assert examined(data, replace(SENDMAIL, add_from=None))[0] is None
+    assert examined(data, replace(SENDMAIL, reverse_path=None))[0] is None
+
+
+def test_a_from_that_is_an_address_and_the_same_in_brackets_is_taken() -> None:
+    data = b"From: a@example.org <a@example.org>\nSubject: x\n\n"
+    octets, findings = examined(data, replace(SENDMAIL, add_from=None, reverse_path=None))
+    assert octets is not None
+    assert octets.startswith(data.rstrip(b"\n"))
+    what = "a display name with an @ in it should be in quotes; the address in < and > counts"
+    assert told(findings, "noted") == [f"line 1: field `From`: {what} (RFC 5322, 3.4)"]
