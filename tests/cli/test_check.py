@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     Write = Callable[..., str]
 
 BAD = (
-    b"From: a@example.org, b@\nTo: c@example.net <d@example.net>\nDate: yesterday\n"
+    b"From: a@example.org, b@\nTo: <c@example.net> <d@example.net>\nDate: yesterday\n"
     b"Subject: \xfc\nBcc: e@example.net\n\nx\0y\n"
 )
 
@@ -32,7 +32,7 @@ def test_all_findings_are_told_by_line(here: Run, eml: Write, tmp_path: Path, sp
         for line in (
             "BAD: fixed: field `Message-ID`: added (RFC 5322, 3.6)",
             "BAD: line 1: refused: field `From`: there is no domain after the @ at",
-            "BAD: line 2: refused: field `To`: `<` at character 19 follows an address",
+            "BAD: line 2: refused: field `To`: `<` at character 21 follows an address",
             "BAD: line 3: noted: field `Date`: it is no date-time such as",
             "BAD: line 4: refused: field `Subject`: octet 0xFC is neither ASCII",
             "BAD: line 5: fixed: field `Bcc`: removed (RFC 5322, 3.6.3)",
