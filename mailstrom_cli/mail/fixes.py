@@ -62,7 +62,7 @@ class Fixer:
         self._remove()
         self._stamp()
         self._declare()
-        if not all(field.raw.isascii() for field in self.fields.all):
+        if not all(self.changed.get(field.line, field.raw).isascii() for field in self.fields.all):
             self._encode()
         if self.changed:
             octets = b""
@@ -127,7 +127,7 @@ class Fixer:
                 self._add(name, value)
                 self.findings.fix("added", "RFC 5322, 3.6", field=name)
         elif not held.body and self._may(key, name, held.line):
-            self.changed[held.line] = f"{name}: {value}\r\n".encode()
+            self.changed[held.line] = held.raw[: held.colon + 1] + f" {value}\r\n".encode()
             self.findings.fix(
                 "it was empty and was filled in", "RFC 5322, 3.6", line=held.line, field=held.name
             )

@@ -256,7 +256,7 @@ def test_long_lines_are_encoded_anew_or_refused() -> None:
 def test_an_empty_from_is_filled_in_where_one_was_given() -> None:
     octets, findings = examined(b"From:\nSubject: x\n\n", SENDMAIL)
     assert octets is not None
-    assert octets.startswith(f"From: {SENDMAIL.add_from}\nSubject: x\n".encode())
+    assert octets.startswith(b"From: =?utf-8?q?J=C3=BCrgen?= <j@example.org>\nSubject: x\n")
     assert "line 1: field `From`: it was empty and was filled in (RFC 5322, 3.6)" in told(findings, "fixed")
     assert examined(b"From:\nSubject: x\n\n", replace(SENDMAIL, add_from=None))[0] is None
 

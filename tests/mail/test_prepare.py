@@ -76,7 +76,8 @@ def test_date_and_message_id_are_added_after_the_last_field() -> None:
 
 
 def test_an_empty_date_or_message_id_is_filled_in_where_it_stands() -> None:
-    assert sent(FROM + b"Date:\nMessage-Id: \n" + TO + b"\n") == FROM + DATE + ID + TO + b"\n"
+    stamped = DATE + ID.replace(b"ID", b"Id")
+    assert sent(FROM + b"Date:\nMessage-Id: \n" + TO + b"\n") == FROM + stamped + TO + b"\n"
 
 
 @pytest.mark.parametrize(
@@ -522,3 +523,9 @@ def test_check_gives_all_findings_whether_refused_or_not() -> None:
     made, findings = check(PLAIN, Request(), CONTEXT)
     assert made is not None
     assert findings == made.fixes == ()
+
+
+def test_an_empty_from_however_written_is_filled_in_with_a_name_beyond_ascii() -> None:
+    request = Request("a@example.org", ("b@example.net",), add_from="Jörg <a@example.org>")
+    filled = sent(b"from :\nTo: b@example.net\n\nx\n", request)
+    assert filled.startswith(b"from : =?utf-8?b?SsO2cmc=?= <a@example.org>\n")
