@@ -39,7 +39,6 @@ OPTION_OF = {
 }
 OWN_STRUCTURE = "its structure follows from --attach and --html; `mailstrom submit` takes a whole message"
 RESENDING = "`mailstrom submit` takes a whole message"
-LARGER = "[limits] message_size sets how large a message may be"
 
 
 @command("send", *(option for option in SEND if option not in VERBOSITY))
