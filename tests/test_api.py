@@ -208,6 +208,17 @@ def test_delivery_goes_through_the_flusher(tmp_path: Path) -> None:
     assert mail.attempt([id])[0].state == "delivered"
 
 
+def test_what_is_due_within_the_rounding_of_a_record_is_delivered_by_the_same_flush(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = {"spool": str(tmp_path / "spool"), "limits.min_free": 0}
+    mail = Mailstrom(build({**settings, "via": _maildir(tmp_path / "mail")}))
+    id = mail.submit(MESSAGE, Request(at=2_000_000_000.0005)).id
+    monkeypatch.setattr(time, "time", lambda: 2_000_000_000.0)
+    mail.flush()
+    assert mail.entry(id).state == "delivered"
+
+
 def _maildir(path: Path) -> tuple[object, ...]:
     from mailstrom_cli.config.via import parse_via
 

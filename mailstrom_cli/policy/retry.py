@@ -11,8 +11,6 @@ if TYPE_CHECKING:
 HOST_LONGEST = 3600.0
 CRASH_GUARD = 60.0
 """Seconds a message is put off before an attempt, so that one which kills us is not tried again at once."""
-
-
 SLACK = 0.001
 """Seconds: times on record are rounded, and nobody is to wait again for the rest of a millisecond."""
 
@@ -20,6 +18,12 @@ SLACK = 0.001
 def longest(settings: Retry) -> float:
     """Seconds; no delay of ours is longer. What waits for longer was scheduled by a clock that was wrong."""
     return 2 * max(settings.max_delay, HOST_LONGEST)
+
+
+def to_look_at(due: float, now: float, settings: Retry) -> bool:
+    """Whether a message that is scheduled for `due` is to be looked at: its time has come, or cannot be right
+    unless the submitter asked for it, which only the message itself tells."""
+    return due <= now + SLACK or due > now + longest(settings)
 
 
 def is_due(next: float, now: float, settings: Retry, at: float | None, *, forced: bool = False) -> bool:

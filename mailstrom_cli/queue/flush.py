@@ -49,7 +49,11 @@ def flush(
     """
     now = time.time()
     insist = everything or bool(ids)
-    todo = ids or [item.id for item in store.scheduled() if everything or item.due <= now]
+    todo = ids or [
+        item.id
+        for item in store.scheduled()
+        if everything or retry.to_look_at(item.due, now, settings.retry)
+    ]
     if someone_runs(store):
         before = {id: _waiting(store, id, now, settings, insist=insist) for id in todo}
         if all(store.wake(line) for line in flush_lines([ALL] if everything else ids)):

@@ -77,3 +77,17 @@ def test_no_back_off_is_longer_than_the_longest_delay() -> None:
 def test_short_delays_make_a_short_crash_guard() -> None:
     assert retry.crash_guard(Retry()) == 60
     assert retry.crash_guard(replace(Retry(), base_delay=5.0)) == 5
+
+
+@pytest.mark.parametrize(
+    ("due", "looked"),
+    [
+        (1000.0, True),
+        (1000.0005, True),  # rounded up on record
+        (1001.0, False),
+        (1000.0 + retry.longest(EXACT), False),
+        (1001.0 + retry.longest(EXACT), True),  # a clock was wrong, or the submitter asked for it
+    ],
+)
+def test_what_a_pass_looks_at(due: float, looked: bool) -> None:
+    assert retry.to_look_at(due, 1000.0, EXACT) is looked
