@@ -22,7 +22,7 @@ from mailstrom_cli.values import fields, replace, value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from typing import Any
 
     Event = Mapping[str, Any]
@@ -143,28 +143,14 @@ def _accepted(line: Mapping[str, Any]) -> Entry:
         raise DamagedEntry(f"format {line.get('format')!r}, and this mailstrom reads format {FORMAT}")
     try:
         submitted = _number(line, "submitted")
-        recipients = tuple(
-            Recipient(
-                _text(r, "address", empty=False),
-                tuple(_plain(word, "notify") for word in _list(r.get("notify", []))),
-                _optional_text(r, "orcpt"),
-            )
-            for r in line["recipients"]
-        )
+        recipients = tuple([_recipient_in(r) for r in line["recipients"]])
         envelope = Envelope(
             reverse_path=_text(line, "reverse_path"),
             recipients=recipients,
             message_id=_text(line, "message_id"),
             size=_count(line, "size", -1),
             body=_text(line, "body"),
-            smtputf8=line.get("smtputf8", False) is True,
-            at=_number(line, "at") if "at" in line else None,
-            expires=_number(line, "expires") if "expires" in line else None,
-            key=_optional_text(line, "key"),
-            digest=_optional_text(line, "digest"),
-            envid=_optional_text(line, "envid"),
-            ret=_optional_text(line, "ret"),
-            submitter=_optional_text(line, "submitter"),
+            **{key: _OPTIONAL[key](line, key) for key in line if key in _OPTIONAL},
         )
         id = _text(line, "id", empty=False)
     except (KeyError, TypeError, AttributeError) as error:
@@ -172,7 +158,15 @@ def _accepted(line: Mapping[str, Any]) -> Entry:
     if not recipients:
         raise DamagedEntry("the envelope has no recipient")
     due = submitted if envelope.at is None else envelope.at
-    return Entry(id, submitted, envelope, tuple(RecipientState(r, next_attempt=due) for r in recipients))
+    return Entry(id, submitted, envelope, tuple([RecipientState(r, next_attempt=due) for r in recipients]))
+
+
+def _recipient_in(held: Mapping[str, Any]) -> Recipient:
+    address = _text(held, "address", empty=False)
+    if len(held) == 1:
+        return Recipient(address)
+    notify = tuple([_plain(word, "notify") for word in _list(held.get("notify", []))])
+    return Recipient(address, notify, _optional_text(held, "orcpt"))
 
 
 def _number(line: Mapping[str, Any], key: str) -> float:
@@ -208,9 +202,22 @@ def _optional_text(line: Mapping[str, Any], key: str) -> str | None:
 
 def _plain(held: Any, key: str) -> str:
     """A string in which nothing can end an SMTP or header line."""
-    if not isinstance(held, str) or any(c in held for c in "\r\n\0"):
+    if not isinstance(held, str) or (not held.isprintable() and any(c in held for c in "\r\n\0")):
         raise DamagedEntry(f"{key} is {held!r}, not a plain string")
     return held
+
+
+def _flag(line: Mapping[str, Any], key: str) -> bool:
+    return line[key] is True
+
+
+# What line 1 may lack, and how each is read.
+_OPTIONAL: dict[str, Callable[[Mapping[str, Any], str], Any]] = {
+    "smtputf8": _flag,
+    "at": _number,
+    "expires": _number,
+    **dict.fromkeys(("key", "digest", "envid", "ret", "submitter"), _optional_text),
+}
 
 
 # --- the events ---
