@@ -6,6 +6,8 @@ checker sees a frozen dataclass (PEP 681) and refuses assignment; at run time at
 
 from __future__ import annotations
 
+OFTEN = 30  # instances of one class
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, TypeVar, dataclass_transform
@@ -26,14 +28,40 @@ else:
         names = tuple(cls.__annotations__)
         body = {k: v for k, v in cls.__dict__.items() if k not in (*names, "__dict__", "__weakref__")}
         defaults = {n: cls.__dict__[n] for n in names if n in cls.__dict__}
+        body.update(__slots__=names, __match_args__=names)
+        for method in (__eq__, __hash__, __repr__):
+            body.setdefault(method.__name__, method)
+        made = type(cls.__name__, cls.__bases__, body)
+        made.__init__ = _first_init(made, names, defaults)
+        return made
+
+    def _first_init(made, names, defaults):
+        """An `__init__` that costs nothing to make; a class that is used often gets one that is fast to call
+        (compiling takes as long as some thirty instances of this one)."""
+        left, expected = OFTEN, set(names)
+
+        def __init__(self, *given, **named):
+            nonlocal left
+            left -= 1
+            held = {**defaults, **dict(zip(names, given, strict=False)), **named}
+            fits = held.keys() == expected and len(given) <= len(names)
+            if left < 0 or not fits or not named.keys().isdisjoint(names[: len(given)]):
+                init = _compiled_init(names, defaults)
+                if left < 0:
+                    made.__init__ = init
+                init(self, *given, **named)  # raises TypeError, as every function does, where nothing fits
+                return
+            for name, item in held.items():
+                setattr(self, name, item)
+
+        return __init__
+
+    def _compiled_init(names, defaults):
         arguments = ", ".join(f"{n}=_d[{n!r}]" if n in defaults else n for n in names)
         lines = "".join(f"\n  self.{n} = {n}" for n in names) or "\n  pass"
         scope = {"_d": defaults}
         exec(f"def __init__(self, {arguments}):{lines}", scope)  # noqa: S102  (as namedtuple does)
-        body.update(__init__=scope["__init__"], __slots__=names, __match_args__=names)
-        for method in (__eq__, __hash__, __repr__):
-            body.setdefault(method.__name__, method)
-        return type(cls.__name__, cls.__bases__, body)
+        return scope["__init__"]
 
     def __eq__(self, other):
         if type(other) is not type(self):

@@ -11,6 +11,7 @@ from mailstrom_cli.errors import NO_PERMISSION, SOFTWARE, TEMPORARY, MailstromEr
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from typing import NoReturn
 
 INTERRUPTED = 130  # 128 + SIGINT, as a shell tells it
 BROKEN_PIPE = 141  # 128 + SIGPIPE
@@ -63,6 +64,21 @@ def guarded(work: Callable[[], int], arguments: Sequence[str]) -> int:
         return failed(
             MailstromError(f"internal error, {text}", "run it again with -v for a traceback", SOFTWARE)
         )
+
+
+def end(code: int) -> NoReturn:
+    """End a program of ours. What stored a message and no more ends at once: tearing the interpreter down
+    takes longer than the disk did. With threads, and with what registers work for the end (logging and the
+    like all import threading), it ends as every program does."""
+    try:
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:
+                stream.flush()
+    except (OSError, ValueError):
+        sys.exit(code)
+    if "threading" in sys.modules:
+        sys.exit(code)
+    os._exit(code)
 
 
 def of_system(error: OSError) -> MailstromError | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from mailstrom_cli.mail.address import AddressError, canonical_domain, parse_reverse_path
 from mailstrom_cli.mail.address_list import AddressList, decoded, parse_address_list
-from mailstrom_cli.mail.encoded_word import word_fault
 from mailstrom_cli.mail.recipients import Recipients
 from mailstrom_cli.mail.structure import DESTINATIONS
 from mailstrom_cli.values import value
@@ -118,6 +117,8 @@ def _completed(field: Field, text: str, bare: Sequence[tuple[int, int]], domain:
 
 def _check_encoded_words(field: Field, text: str, parsed: AddressList, findings: Findings) -> None:
     """Encoded-words in display names; in quotes or in an address they are shown as they stand."""
+    from mailstrom_cli.mail.encoded_word import word_fault
+
     for start, end in parsed.names:
         name = text[start:end]
         if name.startswith('"') and "=?" in name and "?=" in name:

@@ -7,7 +7,6 @@ from mailstrom_cli.mail.address_list import decoded
 from mailstrom_cli.mail.comment import without_comments
 from mailstrom_cli.mail.content import MAX_LINE, first_long_line
 from mailstrom_cli.mail.date import date_fault
-from mailstrom_cli.mail.encoded_word import word_fault
 from mailstrom_cli.mail.signature import Signed
 
 TYPE_CHECKING = False
@@ -256,8 +255,15 @@ def _check_values(fields: Fields, findings: Findings) -> None:
     for key in TEXTS:
         for field in fields.by_key.get(key, ()):
             text = field.body.decode("utf-8", "replace")
-            if "=?" in text and (fault := word_fault(text)):
-                findings.note(fault, "RFC 2047, 5", line=field.line, field=field.name)
+            if "=?" in text:
+                _check_encoded_words(field, text, findings)
+
+
+def _check_encoded_words(field: Field, text: str, findings: Findings) -> None:
+    from mailstrom_cli.mail.encoded_word import word_fault
+
+    if fault := word_fault(text):
+        findings.note(fault, "RFC 2047, 5", line=field.line, field=field.name)
 
 
 def _is_msg_id(text: str) -> bool:

@@ -7,11 +7,6 @@ from __future__ import annotations
 
 from mailstrom_cli.store.entry import DamagedEntry
 
-try:
-    from _json import encode_basestring_ascii as _quoted
-except ImportError:  # an interpreter without the accelerator
-    from json.encoder import encode_basestring_ascii as _quoted
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,6 +16,16 @@ if TYPE_CHECKING:
 def encode(line: Mapping[str, Any]) -> bytes:
     """One object as one line of JSON, with its newline. Raises ValueError for what JSON cannot hold."""
     return (_encode(line) + "\n").encode("ascii")
+
+
+def _quoted(text: str) -> str:
+    if text.isascii() and text.isprintable() and '"' not in text and "\\" not in text:
+        return f'"{text}"'
+    try:
+        from _json import encode_basestring_ascii
+    except ImportError:  # an interpreter without the accelerator
+        from json.encoder import encode_basestring_ascii
+    return encode_basestring_ascii(text)
 
 
 def _encode(held: Any) -> str:

@@ -416,12 +416,14 @@ def test_a_link_does_what_its_name_says(front: Front, tmp_path: Path, module: st
         assert front.recipients == ["bob@example.net"]
 
 
-def test_the_script_of_the_package_is_the_front() -> None:
-    import tomllib
+@pytest.mark.parametrize("name", ["mailstrom-sendmail", "mailstrom"])
+def test_the_scripts_of_the_package(front: Front, name: str) -> None:
     from pathlib import Path
 
-    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
-    assert project["scripts"]["mailstrom-sendmail"] == "mailstrom_cli.cli.sendmail.main:main"
+    script = str(Path(__file__).parents[2] / "mailstrom_cli/cli/scripts" / name)
+    words = ["sendmail", *TO_BOB] if name == "mailstrom" else TO_BOB
+    done = front(*words, program=[sys.executable, script])
+    assert (done.code, front.recipients) == (0, ["bob@example.net"])
 
 
 # --- exit codes ---
