@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 
+from mailstrom_cli.config.places import is_url, path_from_text
 from mailstrom_cli.config.text import ip_address, is_domain, plain, quoted, split_address
 from mailstrom_cli.config.via import Via, parse_via
 from mailstrom_cli.values import value
@@ -253,19 +254,9 @@ def _path(held: object) -> str:
     return text
 
 
-def _is_url(text: str) -> bool:
-    return "://" in text or text.startswith("memory:")
-
-
 def _spool(held: object) -> str:
     text = _text(held)
-    return text if _is_url(text) else _path(text)
-
-
-def _path_from_text(text: str) -> object:
-    """In the environment and on the command line a path starts in the working directory."""
-    expanded = os.path.expanduser(text)
-    return os.path.abspath(expanded) if expanded and not _is_url(text) else text
+    return text if is_url(text) else _path(text)
 
 
 def _nonempty(held: object) -> str:
@@ -330,8 +321,8 @@ TEXT = Kind("text that is not empty", _nonempty)
 DOMAIN = Kind('a domain such as "example.org"', _domain)
 HELO_NAME = Kind('a host name such as "mail.example.org", or an address in brackets', _helo_name)
 ADDRESS = Kind('an IP address, or ""', _address)
-PATH = Kind("an absolute path", _path, from_text=_path_from_text)
-SPOOL = Kind("an absolute path, or the URL of another store", _spool, from_text=_path_from_text)
+PATH = Kind("an absolute path", _path, from_text=path_from_text)
+SPOOL = Kind("an absolute path, or the URL of another store", _spool, from_text=path_from_text)
 WORDS = Kind("a list of words that are not empty", _words)
 VIAS = Kind("a URL, or a list of URLs that is not empty", _vias, from_text=_comma_separated)
 RESOLVER = Kind(

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import os
 
-from mailstrom_cli.config.places import SYSTEM_CONFIG, default_spool, host_name, user_config
-from mailstrom_cli.config.schema import DEFAULTS, KEYS, PREFIX, Settings, build
+from mailstrom_cli.config.places import SYSTEM_CONFIG, default_spool, host_name, spool_from_text, user_config
+from mailstrom_cli.config.schema import DEFAULTS, PREFIX, Settings, build
 from mailstrom_cli.values import value
 
 TYPE_CHECKING = False
@@ -51,8 +51,22 @@ def load(config: str | None, environ: Mapping[str, str], overrides: Mapping[str,
         from mailstrom_cli.config.tables import read_tree
 
         read_tree(tree, changed, sources, problems)
+    overrides = dict(overrides)
     variables = sorted(name for name in environ if name.startswith(PREFIX) and name != CONFIG_VARIABLE)
+    # The spool alone is what most callers name, and the table of keys is not needed for it.
+    for texts, name in ((environ, PREFIX + "SPOOL"), (overrides, "spool")):
+        if name not in texts:
+            continue
+        if not (spool := spool_from_text(texts[name])):
+            break  # both are read below, in their order
+        changed["spool"], sources["spool"] = spool, COMMAND_LINE if texts is overrides else name
+        if texts is overrides:
+            del overrides[name]
+        else:
+            variables.remove(name)
     if variables or overrides:
+        from mailstrom_cli.config.keys import KEYS
+
         plain_keys = {key.name: key for key in KEYS if not key.repeated}
         by_variable = {key.variable: key for key in plain_keys.values()}
         for variable in variables:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from mailstrom_cli.config.text import is_domain
+from mailstrom_cli.config.text import is_domain, plain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,6 +25,26 @@ def default_spool(environ: Mapping[str, str]) -> str:
     if os.geteuid() == 0:
         return SYSTEM_SPOOL
     return os.path.join(_base(environ, "XDG_STATE_HOME", ".local/state"), "mailstrom")
+
+
+def is_url(spool: str) -> bool:
+    """Whether a spool is named by a URL."""
+    return "://" in spool or spool.startswith("memory:")
+
+
+def path_from_text(text: str) -> str:
+    """In the environment and on the command line a path starts in the working directory."""
+    expanded = os.path.expanduser(text)
+    return os.path.abspath(expanded) if expanded and not is_url(text) else text
+
+
+def spool_from_text(text: str) -> str:
+    """The spool that the environment or the command line names; "" for one that needs a closer look."""
+    try:
+        spool = plain(path_from_text(text))
+    except ValueError:
+        return ""
+    return spool if is_url(spool) or os.path.isabs(spool) else ""
 
 
 def _base(environ: Mapping[str, str], variable: str, default: str) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from mailstrom_cli.config.schema import KEYS, PREFIX, TABLES
+from mailstrom_cli.config.keys import KEYS, TABLES
+from mailstrom_cli.config.schema import PREFIX
 from mailstrom_cli.config.text import quoted
 from mailstrom_cli.errors import CONFIG, MailstromError
 from mailstrom_cli.values import value

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from mailstrom_cli.config.keys import KEYS, TABLES
 from mailstrom_cli.config.places import host_name
-from mailstrom_cli.config.schema import KEYS, TABLES
 from mailstrom_cli.config.via import Via
 
 TYPE_CHECKING = False
@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
+    from mailstrom_cli.config.keys import Key
     from mailstrom_cli.config.load import Loaded
-    from mailstrom_cli.config.schema import Key
 
 WIDTH = 100
 COLUMN = 44  # where comments begin

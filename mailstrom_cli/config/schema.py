@@ -1,14 +1,10 @@
-"""The settings as values, their defaults, and the one table of every key.
+"""The settings as values, and their defaults. Times are seconds, sizes are octets.
 
-The classes hold the defaults; KEYS gives each key its kind and its help. `config init`, `config show`, the
-names in the environment and the reference in README and man page all come from these two.
-Times are seconds, sizes are octets.
+What each key expects and means is in the table in `keys`, which most submits have no need of.
 """
 
 from __future__ import annotations
 
-from mailstrom_cli.config import kinds
-from mailstrom_cli.config.aliases import ALIASES
 from mailstrom_cli.config.via import MX, Via
 from mailstrom_cli.values import fields, replace, value
 
@@ -17,7 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-    from mailstrom_cli.config.kinds import Kind
 
 MIB = 1024 * 1024
 HOUR = 3600
@@ -148,119 +143,7 @@ class Settings:
 
 DEFAULTS = Settings()
 GROUPS = (Tls, Dns, Smtp, Timeout, Retry, Limits, Retention, Log, Sendmail)
-
-
-@value
-class Key:
-    """name: dotted, as in "smtp.timeout.connect"; "route[].via" is a key of each [[route]], "auth.*.username"
-    one of each [auth."HOST"]."""
-
-    name: str
-    kind: Kind
-    help: str
-
-    @property
-    def default(self) -> Any:
-        """None for the keys of [[route]] and [auth."HOST"] that have none."""
-        if self.name.startswith("auth.*."):
-            return getattr(Auth(""), self.last) or None
-        if self.name.startswith("route[]."):
-            return None
-        held: Any = DEFAULTS
-        for part in self.name.split("."):
-            held = getattr(held, part)
-        return held
-
-    @property
-    def repeated(self) -> bool:
-        """Whether it is a key of [[route]] or of [auth."HOST"]."""
-        return self.name.startswith(("route[]", "auth.*"))
-
-    @property
-    def last(self) -> str:
-        return self.name.rpartition(".")[2]
-
-    @property
-    def variable(self) -> str:
-        """The environment variable; all routes have one together, and so have all credentials."""
-        name = self.name.partition(".*")[0].partition("[]")[0]
-        return PREFIX + name.upper().replace(".", "_")
-
-
-PREFIX = "MAILSTROM_"
-TIMEOUT = kinds.duration()
-COUNT = kinds.integer(1, 1_000_000)
-
-KEYS = (
-    Key("helo_name", kinds.HELO_NAME, 'the name given in EHLO; "" is this host\'s full name'),
-    Key("origin", kinds.DOMAIN, 'the domain that completes bare local parts; "" completes none'),
-    Key("aliases", ALIASES, "the address, or list of addresses, that mail for a bare local name goes to: "
-        'root = "ops@example.org"'),
-    Key("via", kinds.VIAS, "how mail leaves: mx:, smtp://host:port, smtps://host, lmtp://host, "
-        "lmtp:///socket or maildir:///path; a list is tried in order"),
-    Key("spool", kinds.SPOOL, 'where messages are kept; "" is /var/spool/mailstrom for root, and '
-        "$XDG_STATE_HOME/mailstrom for everybody else"),
-    Key("route[].sender", kinds.SENDER_PATTERN, 'only mail from here; "<>" is the null sender'),
-    Key("route[].recipient", kinds.PATTERN, "only mail to here: an address or a domain, with *"),
-    Key("route[].via", kinds.VIAS, "how it leaves, as above"),
-    Key("auth.*.username", kinds.TEXT, "the name to log in with"),
-    Key("auth.*.password_command", kinds.WORDS, "a command that prints the password"),
-    Key("auth.*.password_file", kinds.PATH, "or a file that holds it, with mode 0600"),
-    Key("auth.*.mechanism", kinds.choice("auto", "plain", "login"), "auto, plain or login"),
-    Key("tls.level", kinds.choice("none", "may", "encrypt", "verify"),
-        "none, may (where offered, unverified), encrypt (always), verify (and the certificate is valid)"),
-    Key("tls.ca_file", kinds.PATH, "certificate authorities to trust beside the system's, in PEM"),
-    Key("dns.resolver", kinds.RESOLVER, "who is asked: system, google, cloudflare, quad9, or addresses"),
-    Key("smtp.port", kinds.integer(1, 65535, "a port"), "the port of MX hosts"),
-    Key("smtp.source_address", kinds.ADDRESS, 'the address of this host that mail leaves from; "" is any'),
-    Key("smtp.ip", kinds.choice("both", "ipv4", "ipv6"), "both, ipv4 or ipv6"),
-    Key("smtp.timeout.connect", TIMEOUT, "until the connection stands"),
-    Key("smtp.timeout.greeting", TIMEOUT, "for the server's greeting"),
-    Key("smtp.timeout.ehlo", TIMEOUT, "for the reply to EHLO or HELO"),
-    Key("smtp.timeout.starttls", TIMEOUT, "for the reply to STARTTLS and the handshake"),
-    Key("smtp.timeout.auth", TIMEOUT, "for each reply to AUTH"),
-    Key("smtp.timeout.mail", TIMEOUT, "for the reply to MAIL"),
-    Key("smtp.timeout.rcpt", TIMEOUT, "for the reply to each RCPT"),
-    Key("smtp.timeout.data", TIMEOUT, "for the reply to DATA"),
-    Key("smtp.timeout.block", TIMEOUT, "for each block of the message to be taken"),
-    Key("smtp.timeout.dot", TIMEOUT, "for the reply to the end of the message"),
-    Key("smtp.timeout.rset", TIMEOUT, "for the reply to RSET"),
-    Key("smtp.timeout.quit", TIMEOUT, "for the reply to QUIT"),
-    Key("retry.retries", kinds.integer(-1, 1000),
-        "further attempts after the first deferral by a server, then failed; -1: until max_age"),
-    Key("retry.base_delay", kinds.duration(), "until the second attempt"),
-    Key("retry.factor", kinds.decimal(1, 1000), "what each further delay is multiplied by"),
-    Key("retry.max_delay", kinds.duration(), "no delay is longer"),
-    Key("retry.jitter", kinds.decimal(0, 1), "the share by which a delay may vary at random"),
-    Key("retry.max_age", kinds.duration(), "after this the message has failed, reachable next hop or not"),
-    Key("limits.message_size", kinds.size(1024), "no message is larger"),
-    Key("limits.recipients", COUNT, "no message has more"),
-    Key("limits.min_free", kinds.size(0), "nothing is accepted with less free space at the spool"),
-    Key("limits.connections", COUNT, "open at once"),
-    Key("limits.per_destination", COUNT, "open at once to one next hop"),
-    Key("limits.recipients_per_transaction", COUNT, "of one message, before another transaction is begun"),
-    Key("limits.messages_per_connection", COUNT, "before another connection is made"),
-    Key("retention.delivered", kinds.duration(zero=True), "how long delivered messages are kept"),
-    Key("retention.failed", kinds.duration(zero=True), "how long failed messages are kept"),
-    Key("log.format", kinds.choice("text", "json"), "text or json"),
-    Key("log.level", kinds.choice("error", "warning", "info", "debug"), "error, warning, info or debug"),
-    Key("sendmail.t_args", kinds.choice("add", "remove"),
-        "with -t the addresses on the command line are further recipients (add), or taken off (remove)"),
-    Key("sendmail.not_stored_exit", kinds.integer(1, 255, "an exit code"),
-        "when nothing could be stored now; not 75, which some callers take for success"),
-)  # fmt: skip
-
-TABLES = {
-    "tls": "how connections are protected",
-    "dns": "how names are looked up",
-    "smtp": "how servers are reached",
-    "smtp.timeout": "how long to wait, by stage (RFC 5321, 4.5.3.2)",
-    "retry": "when a deferred message is tried again",
-    "limits": "what is accepted, and how much goes on at once",
-    "retention": "when finished messages are removed from the spool",
-    "log": "what is told on stderr",
-    "sendmail": "how `mailstrom sendmail` differs from other sendmails",
-}
+PREFIX = "MAILSTROM_"  # of environment variables
 
 
 def build(changed: Mapping[str, Any]) -> Settings:
@@ -280,9 +163,3 @@ def _build(default: Any, prefix: str, changed: Mapping[str, Any]) -> Any:
             if built is not held:
                 changes[name] = built
     return replace(default, **changes) if changes else default
-
-
-def reference() -> list[tuple[str, str, str, str]]:
-    """Every key for README and man page: its name, its default in TOML ("" for none), its environment
-    variable, its help."""
-    return [(k.name, "" if k.default is None else k.kind.write(k.default), k.variable, k.help) for k in KEYS]

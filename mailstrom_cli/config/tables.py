@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 
+from mailstrom_cli.config.keys import KEYS, TABLES
 from mailstrom_cli.config.locate import lines
 from mailstrom_cli.config.problems import (
     ConfigError,
@@ -14,7 +15,7 @@ from mailstrom_cli.config.problems import (
     nearest_table,
     nearest_variable,
 )
-from mailstrom_cli.config.schema import KEYS, TABLES, Auth, Route
+from mailstrom_cli.config.schema import Auth, Route
 from mailstrom_cli.config.text import ip_address, is_domain, plain, quoted
 from mailstrom_cli.values import value
 
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
+    from mailstrom_cli.config.keys import Key
     from mailstrom_cli.config.locate import Path
-    from mailstrom_cli.config.schema import Key
 
     Changed = dict[str, Any]
     Sources = dict[str, str]

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mailstrom_cli.config import load as load_module
+from mailstrom_cli.config.keys import KEYS
 from mailstrom_cli.config.load import Loaded, load
 from mailstrom_cli.config.problems import ConfigError
-from mailstrom_cli.config.schema import DEFAULTS, KEYS, Auth, Route
+from mailstrom_cli.config.schema import DEFAULTS, Auth, Route
 from mailstrom_cli.config.via import parse_via
 from mailstrom_cli.errors import CONFIG
 from mailstrom_cli.values import replace
@@ -290,3 +291,9 @@ def test_a_configuration_that_anybody_may_write_is_refused(tmp_path: Path, home:
 def test_an_endless_file_is_not_read_for_ever(home: dict[str, str]) -> None:
     with pytest.raises(ConfigError, match="larger than 1 MiB"):
         load("/dev/zero", home, {})
+
+
+@pytest.mark.parametrize("variable", ["", "/of/the/environment"])
+def test_a_spool_of_the_command_line_wins_over_any_variable(variable: str) -> None:
+    loaded = load_module.load(None, {"HOME": "/none", "MAILSTROM_SPOOL": variable}, {"spool": "/s"})
+    assert (loaded.settings.spool, loaded.source("spool")) == ("/s", "command line")

@@ -6,10 +6,11 @@ import json
 import tomllib
 from typing import TYPE_CHECKING
 
+from mailstrom_cli.config.keys import KEYS
 from mailstrom_cli.config.load import Loaded, load
 from mailstrom_cli.config.places import default_spool
 from mailstrom_cli.config.render import as_json, show, template
-from mailstrom_cli.config.schema import KEYS, Auth, build
+from mailstrom_cli.config.schema import Auth, build
 from mailstrom_cli.values import replace
 
 if TYPE_CHECKING:

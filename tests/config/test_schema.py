@@ -7,17 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from mailstrom_cli.config.keys import KEYS, TABLES, Key, reference
 from mailstrom_cli.config.schema import (
     DEFAULTS,
     GROUPS,
-    KEYS,
-    TABLES,
     Auth,
-    Key,
     Route,
     Settings,
     build,
-    reference,
 )
 from mailstrom_cli.values import fields
 

@@ -11,7 +11,7 @@ import pytest
 from mailstrom_cli.cli.generate.__main__ import generated
 from mailstrom_cli.cli.generate.reference import EXIT_CODES
 from mailstrom_cli.cli.generate.tree import Node, commands, root
-from mailstrom_cli.config.schema import KEYS
+from mailstrom_cli.config.keys import KEYS
 
 from ..peers.needs import need
 

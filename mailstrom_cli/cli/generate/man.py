@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from mailstrom_cli import __version__
 from mailstrom_cli.cli.generate.reference import ENVIRONMENT, EXIT_CODES, FILES
 from mailstrom_cli.cli.generate.tree import commands, root
-from mailstrom_cli.config.schema import PREFIX, reference
+from mailstrom_cli.config.keys import reference
+from mailstrom_cli.config.schema import PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mailstrom_cli import errors
-from mailstrom_cli.config.schema import reference
+from mailstrom_cli.config.keys import reference
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
