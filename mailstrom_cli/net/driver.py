@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 
 from mailstrom_cli.smtp import stages
-from mailstrom_cli.smtp.dialog import Failure, Read, SendMessage, SessionFailed, StartTls, Write
+from mailstrom_cli.smtp.dialog import Failure, Read, SendMessage, SessionFailed, Write
 from mailstrom_cli.smtp.wire import dot_stuffed
 from mailstrom_cli.values import replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
     from typing import BinaryIO, TypeVar
 
     from mailstrom_cli.config.schema import Timeout
@@ -28,100 +29,183 @@ DIALOGUE_SECONDS = 3600.0
 """How long one dialogue may last, the message itself apart: stages that each just keep their limit add up."""
 
 
+class Transcript:
+    """What was said in a dialogue, put into words only when somebody asks: without secrets and without the
+    message."""
+
+    def __init__(self) -> None:
+        self._said: list[Write | Reply | str] = []
+
+    def note(self, said: Write | Reply | str) -> None:
+        if len(self._said) < TRANSCRIPT_LINES:
+            self._said.append(said)
+
+    def lines(self) -> list[str]:
+        """At most TRANSCRIPT_LINES, each cut at TRANSCRIPT_WIDTH."""
+        lines: list[str] = []
+        for said in self._said:
+            if isinstance(said, str):
+                lines.append(said)
+            elif isinstance(said, Write):
+                if said.secrets:
+                    lines.append("C: (credentials)")
+                else:
+                    lines += [f"C: {line}" for line in said.data.decode("utf-8", "replace").splitlines()]
+            else:
+                lines.append(f"S: {said.code} " + " ".join(filter(None, (said.enhanced, said.text))))
+        return [line[:TRANSCRIPT_WIDTH] for line in lines[:TRANSCRIPT_LINES]]
+
+
+class _Turn:
+    """The right to read replies, which dialogues on one connection have in the order in which they began."""
+
+    over: bool
+
+    def __init__(self, before: _Turn | None) -> None:
+        self.over = False
+        self._before = None if before is None or before.over else before
+        self._waiting: asyncio.Future[None] | None = None
+
+    async def come(self) -> None:
+        before, self._before = self._before, None
+        if before is not None and not before.over:
+            before._waiting = asyncio.get_running_loop().create_future()
+            await before._waiting
+
+    @property
+    def here(self) -> bool:
+        return self._before is None or self._before.over
+
+    def end(self) -> None:
+        self.over = True
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(None)
+
+
 class Conversation:
-    """A stream, the time-outs of its stages, and what was said (without secrets and without the message)."""
+    """A stream, the time-outs of its stages, and the dialogues on it. Several may be under way: each writes
+    when the one before has sent its message, and reads when that has got all its replies."""
 
     def __init__(self, stream: Stream, timeout: Timeout) -> None:
         self.stream = stream
         self.timeout = timeout
-        self.transcript: list[str] = []
+        self.transcript = Transcript()  # of the opening
         self.broken = False  # fit for nothing more: a dialogue was not ended, or the server said 421
+        self._goodbye: Reply | None = None
         self._secrets: tuple[str, ...] = ()
-        self._end = 0.0
+        self._last_turn: _Turn | None = None
 
     async def drive(
         self,
         dialogue: Generator[Effect, Reply, T],
         message: BinaryIO | None = None,
         tls: tuple[ssl.SSLContext, str] | None = None,
+        transcript: Transcript | None = None,
+        sent: Callable[[], None] | None = None,
     ) -> T:
         """Run a dialogue to its end and return its value. SessionFailed is thrown into it; if it does not
-        deal with it, it comes out here."""
+        deal with it, it comes out here. sent: called when the message is on its way, and the next dialogue
+        may begin."""
+        turn = _Turn(self._last_turn)
+        self._last_turn = turn
+        script = self.transcript if transcript is None else transcript
+        end = time.monotonic() + DIALOGUE_SECONDS
+        held = b""  # what is written goes out together, when an answer is waited for
         reply: Reply | None = None
         failed: SessionFailed | None = None
-        self._end = time.monotonic() + DIALOGUE_SECONDS
-        sound = not self.broken
-        self.broken = True  # whatever interrupts a dialogue leaves a session that nobody can go on with
-        while True:
-            try:
-                effect = dialogue.throw(failed) if failed else dialogue.send(reply)  # type: ignore[arg-type]
-            except StopIteration as end:
-                self.broken = not sound
-                result: T = end.value
-                return result
-            reply = failed = None
-            try:
-                reply = await self._perform(effect, message, tls)
-            except SessionFailed as error:
-                failed = SessionFailed(replace(error.failure, text=self._hidden(error.failure.text)))
-            sound = sound and failed is None and not _last(effect, reply)
+        try:
+            while True:
+                try:
+                    effect = dialogue.throw(failed) if failed else dialogue.send(reply)  # type: ignore[arg-type]
+                except StopIteration as end_of_dialogue:
+                    if held:
+                        self.stream.write(held)
+                    result: T = end_of_dialogue.value
+                    return result
+                reply = failed = None
+                try:
+                    if isinstance(effect, Read):
+                        if held:
+                            self.stream.write(held)
+                            held = b""
+                        reply = await self._read(effect.stage, end, turn)
+                        script.note(reply)
+                    elif isinstance(effect, Write):
+                        held += effect.data
+                        self._secrets += effect.secrets
+                        script.note(effect)
+                    elif isinstance(effect, SendMessage):
+                        assert message is not None
+                        script.note("C: (message)")
+                        begun = time.monotonic()
+                        reply = await self._send(held, message, effect.stuffed, turn)
+                        end += time.monotonic() - begun
+                        held = b""
+                        if reply is not None:
+                            self.broken = True  # what the server has not read is a message cut short
+                            script.note(reply)
+                        elif sent is not None:
+                            sent()
+                    else:
+                        assert tls is not None
+                        await self.stream.start_tls(*tls, self.timeout.starttls)
+                        script.note(f"   ({self.stream.tls_version})")
+                except SessionFailed as error:
+                    self.broken = True
+                    failed = SessionFailed(replace(error.failure, text=self._hidden(error.failure.text)))
+        except BaseException:
+            self.broken = True  # whatever interrupts a dialogue leaves a session that nobody can go on with
+            raise
+        finally:
+            turn.end()
 
-    async def _perform(
-        self, effect: Effect, message: BinaryIO | None, tls: tuple[ssl.SSLContext, str] | None
-    ) -> Reply | None:
-        if isinstance(effect, Read):
-            seconds: float = min(getattr(self.timeout, effect.stage), self._end - time.monotonic())
-            reply = await self.stream.read_reply(effect.stage, seconds)
-            if self._secrets:
-                reply = replace(reply, lines=tuple(map(self._hidden, reply.lines)))
-            self._note(f"S: {reply.code} " + " ".join(filter(None, (reply.enhanced, reply.text))))
-            return reply
-        if isinstance(effect, Write):
-            self.stream.write(effect.data)
-            if effect.secrets:
-                self._secrets += effect.secrets
-                self._note("C: (credentials)")
-            else:
-                for line in effect.data.decode("utf-8", "replace").splitlines():
-                    self._note(f"C: {line}")
-        elif isinstance(effect, SendMessage):
-            assert message is not None
-            self._note("C: (message)")
-            begun = time.monotonic()
-            early = await self._send(message)
-            self._end += time.monotonic() - begun
-            return early
-        elif isinstance(effect, StartTls):
-            assert tls is not None
-            await self.stream.start_tls(*tls, self.timeout.starttls)
-            self._note(f"   ({self.stream.tls_version})")
-        return None
+    async def _read(self, stage: str, end: float, turn: _Turn) -> Reply:
+        if not turn.here:
+            await turn.come()
+            if self._goodbye is not None:  # to an earlier dialogue: it ends this one, too
+                return self._goodbye
+            if self.broken:
+                text = f"the session had failed {stages.WHILE[stage]}"
+                raise SessionFailed(Failure("lost", stage, text))
+        seconds: float = min(getattr(self.timeout, stage), end - time.monotonic())
+        reply = await self.stream.read_reply(stage, seconds)
+        if self._secrets:
+            reply = replace(reply, lines=tuple(map(self._hidden, reply.lines)))
+        if reply.code == 421:  # RFC 5321, 3.8
+            self.broken, self._goodbye = True, reply
+        elif stage == stages.RSET and not reply.positive:
+            self.broken = True
+        return reply
 
-    async def _send(self, message: BinaryIO) -> Reply | None:
-        for chunk in dot_stuffed(iter(lambda: message.read(CHUNK), b"")):
-            if not await self.stream.drained(stages.BLOCK, self.timeout.block):
-                if self.stream.answered:  # a server that hangs up early has often said why
-                    return await self.stream.read_reply(stages.BLOCK, self.timeout.block)
-                text = f"the connection was lost {stages.WHILE[stages.BLOCK]}"
-                raise SessionFailed(Failure("lost", stages.BLOCK, text))
-            self.stream.write(chunk)
+    async def _send(self, head: bytes, message: BinaryIO, stuffed: bool, turn: _Turn) -> Reply | None:
+        """What is held and the message, in as few writes as its length allows."""
+        chunks = iter(lambda: message.read(CHUNK), b"")
+        held, length = [head], 0
+        for chunk in dot_stuffed(chunks) if stuffed else chunks:
+            if length >= CHUNK:
+                if not await self._written(held):
+                    return await self._cut_short(turn)
+                held, length = [], 0
+            held.append(chunk)
+            length += len(chunk)
+        if not self.stream.write(b"".join(held)):
+            return await self._cut_short(turn)
         return None  # what comes from here on may be the reply to the end of data
+
+    async def _written(self, held: list[bytes]) -> bool:
+        return self.stream.write(b"".join(held)) and await self.stream.drained(
+            stages.BLOCK, self.timeout.block
+        )
+
+    async def _cut_short(self, turn: _Turn) -> Reply:
+        """A server that hangs up early has often said why."""
+        if turn.here and self.stream.answered:
+            return await self.stream.read_reply(stages.BLOCK, self.timeout.block)
+        text = f"the connection was lost {stages.WHILE[stages.BLOCK]}"
+        raise SessionFailed(Failure("lost", stages.BLOCK, text))
 
     def _hidden(self, text: str) -> str:
         """What a server says, without the secrets that it repeats."""
         for secret in self._secrets:
             text = text.replace(secret, "(hidden)")
         return text
-
-    def _note(self, line: str) -> None:
-        if len(self.transcript) < TRANSCRIPT_LINES:
-            self.transcript.append(line[:TRANSCRIPT_WIDTH])
-
-
-def _last(effect: Effect, reply: Reply | None) -> bool:
-    """Whether a session ends with this reply: the server says so (RFC 5321, 3.8), a transaction could not be
-    undone, or the message did not get through to its end."""
-    if reply is None:
-        return False
-    stage = effect.stage if isinstance(effect, Read) else stages.BLOCK
-    return reply.code == 421 or stage == stages.BLOCK or (stage == stages.RSET and not reply.positive)

@@ -17,10 +17,16 @@ if TYPE_CHECKING:
 
 IDLE_SECONDS = 5.0
 """How long an unused session is kept: longer than the gaps in a stream of mail, shorter than servers mind."""
+LIVELY_SECONDS = 1.0
+IN_FLIGHT = 8
+"""Messages on their way at once on one connection; when it breaks, so many may be delivered twice."""
 
 
 class Session:
-    """A session past its greeting and login. key: what it may be used for again.  tls: as in a status."""
+    """A session past its greeting and login. key: what it may be used for again.  tls: as in a status.
+
+    used: transactions.  undecided: those under way. One of them may be writing; the others wait for replies.
+    """
 
     def __init__(
         self, key: Hashable, conversation: Conversation, offered: Capabilities, tls: str | None
@@ -29,59 +35,102 @@ class Session:
         self.conversation = conversation
         self.offered = offered
         self.tls = tls
-        self.used = 0  # transactions
-        self._closing: asyncio.TimerHandle | None = None
+        self.used = 0
+        self.undecided = 0
+        self.unclean = False  # a transaction that was sent at once may have left its sender behind
+        self._idle_since = asyncio.get_running_loop().time()
 
     @property
     def fit(self) -> bool:
+        """For another transaction, now."""
+        if self.undecided:
+            return not self.conversation.broken and self.undecided < IN_FLIGHT
         return not self.conversation.broken and self.conversation.stream.idle
+
+    @property
+    def lively(self) -> bool:
+        """The server has just answered, so that what is sent at once will hardly be lost with a connection
+        that it has given up."""
+        return bool(self.undecided) or asyncio.get_running_loop().time() - self._idle_since < LIVELY_SECONDS
 
 
 class Pool:
-    """Idle sessions by key. most: transactions after which one is given up.  limit: idle ones at once."""
+    """Sessions that could take another message, by key. most: transactions after which one is given up.
+    limit: idle ones at once."""
 
     def __init__(self, most: int, limit: int) -> None:
         self._most = most
         self._limit = limit
         self._count = 0
         self._closed = False
-        self._idle: dict[Hashable, list[Session]] = {}
+        self._free: dict[Hashable, list[Session]] = {}
         self._quitting: set[asyncio.Task[None]] = set()
+        self._timer: asyncio.TimerHandle | None = None
 
     def take(self, key: Hashable) -> Session | None:
         """The session used last, which the server is least likely to have closed."""
-        waiting = self._idle.get(key)
+        waiting = self._free.get(key)
         while waiting:
-            session = waiting.pop()
-            self._count -= 1
-            if not waiting:
-                del self._idle[key]
-            if session._closing is not None:
-                session._closing.cancel()
+            session = waiting[-1]
+            self._withdraw(session)
             if session.fit:
                 return session
-            session.conversation.stream.close()
+            if not session.undecided:
+                session.conversation.stream.close()
         return None
 
+    def sent(self, session: Session) -> bool:
+        """The message is on its way, and only replies are waited for: whether another may follow at once."""
+        if session.fit and session.used < self._most and not self._closed:
+            self._offer(session)
+            return True
+        return False
+
     def give(self, session: Session) -> None:
-        """Keep it for the next message, or end it."""
+        """A transaction is over, or a new session has none: keep it for the next message, or end it."""
+        offered = session in self._free.get(session.key, ())
+        if session.undecided:
+            if offered and not session.fit:
+                self._withdraw(session)
+            return
         if not session.fit:
+            if offered:
+                self._withdraw(session)
             session.conversation.stream.close()
-        elif session.used >= self._most or self._count >= self._limit or self._closed:
+        elif session.used >= self._most or self._count - offered >= self._limit or self._closed:
+            if offered:
+                self._withdraw(session)
             self._quit(session)
         else:
-            self._count += 1
-            self._idle.setdefault(session.key, []).append(session)
-            session._closing = asyncio.get_running_loop().call_later(IDLE_SECONDS, self._expire, session)
+            session._idle_since = asyncio.get_running_loop().time()
+            if not offered:
+                self._offer(session)
 
-    def _expire(self, session: Session) -> None:
-        waiting = self._idle.get(session.key, [])
-        if session in waiting:
-            waiting.remove(session)
-            self._count -= 1
-            if not waiting:
-                del self._idle[session.key]
-            self._quit(session)
+    def _offer(self, session: Session) -> None:
+        self._count += 1
+        self._free.setdefault(session.key, []).append(session)
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(IDLE_SECONDS, self._expire)
+
+    def _withdraw(self, session: Session) -> None:
+        waiting = self._free[session.key]
+        waiting.remove(session)
+        self._count -= 1
+        if not waiting:
+            del self._free[session.key]
+
+    def _expire(self) -> None:
+        """End what nobody has used for a while, and look again when the next one may be due."""
+        loop = asyncio.get_running_loop()
+        idle = [s for waiting in self._free.values() for s in waiting if not s.undecided]
+        self._timer = None
+        for session in idle:
+            if session._idle_since + IDLE_SECONDS <= loop.time():
+                self._withdraw(session)
+                self._quit(session)
+        if self._free:
+            oldest = min((s._idle_since for w in self._free.values() for s in w), default=loop.time())
+            self._timer = loop.call_at(max(oldest, loop.time()) + IDLE_SECONDS, self._expire)
 
     def _quit(self, session: Session) -> None:
         task = asyncio.ensure_future(_say_goodbye(session.conversation))
@@ -92,13 +141,12 @@ class Pool:
         """End all idle sessions politely, and those that are given back later; each waits for its reply no
         longer than the stage allows."""
         self._closed = True
-        for waiting in list(self._idle.values()):
-            for session in waiting:
-                if session._closing is not None:
-                    session._closing.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
+        for session in [s for waiting in self._free.values() for s in waiting]:
+            self._withdraw(session)
+            if not session.undecided:  # else it is given back when that is over
                 self._quit(session)
-        self._idle.clear()
-        self._count = 0
         if self._quitting:
             await asyncio.wait(self._quitting)
 

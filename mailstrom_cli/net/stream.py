@@ -79,10 +79,12 @@ class Stream(asyncio.Protocol):
         """The server has said something that was not read yet."""
         return self._parser.pending
 
-    def write(self, data: bytes) -> None:
-        """Queue bytes; a connection that is gone is told by the next wait, which may still find a reply."""
-        if self._transport is not None and self._lost is None:
-            self._transport.write(data)
+    def write(self, data: bytes) -> bool:
+        """Queue bytes; False when the connection is gone, of which the next wait may still find a reply."""
+        if self._transport is None or self._lost is not None:
+            return False
+        self._transport.write(data)
+        return not self._transport.is_closing()
 
     async def drained(self, stage: str, seconds: float) -> bool:
         """Wait until there is room to write more; False when the connection is gone."""

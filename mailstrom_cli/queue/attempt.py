@@ -9,7 +9,7 @@ from mailstrom_cli.policy import retry
 from mailstrom_cli.policy.classify import Circumstances
 from mailstrom_cli.policy.routing import next_hop
 from mailstrom_cli.queue.settle import expired, expiry, postpone, settle, too_late
-from mailstrom_cli.transport.base import Job, deliver
+from mailstrom_cli.transport.base import Job, deliver, nobody
 from mailstrom_cli.values import value
 
 TYPE_CHECKING = False
@@ -42,11 +42,13 @@ class Tools:
     record: Record
 
 
-async def attempt(lease: Lease, destination: Destination, tools: Tools, *, forced: bool) -> None:
+async def attempt(
+    lease: Lease, destination: Destination, tools: Tools, sent: Callable[[], None], *, forced: bool
+) -> None:
     """Deliver to all recipients of a message that are due at this next hop, and record what came of it.
 
     Whatever a server has taken is on record before another server or transaction is begun. forced: they are
-    due whatever the schedule says.
+    due whatever the schedule says. sent: called when the connection could take the next message.
     """
     entry, settings = lease.entry, tools.settings
     waiting = _due(entry, destination, settings, tools.clock(), forced=forced)
@@ -61,8 +63,8 @@ async def attempt(lease: Lease, destination: Destination, tools: Tools, *, force
         if host is not None and now < expiry(entry, settings.retry):
             await tools.record(lease, postpone([r.address for r in waiting], now, host), ())
             return
-        await _try(lease, waiting[:most], destination, tools)
-        waiting = waiting[most:]
+        batch, waiting = waiting[:most], waiting[most:]
+        await _try(lease, batch, destination, tools, sent if not waiting else None)
 
 
 def _due(
@@ -79,7 +81,13 @@ def _due(
     ]
 
 
-async def _try(lease: Lease, batch: Sequence[RecipientState], destination: Destination, tools: Tools) -> None:
+async def _try(
+    lease: Lease,
+    batch: Sequence[RecipientState],
+    destination: Destination,
+    tools: Tools,
+    sent: Callable[[], None] | None,
+) -> None:
     """One job: its results are recorded at the latest when it has ended."""
     entry, now, settings = lease.entry, tools.clock(), tools.settings.retry
     recorded: set[str] = set()
@@ -98,6 +106,7 @@ async def _try(lease: Lease, batch: Sequence[RecipientState], destination: Desti
         lease.open_message,
         final,
         Circumstances(now - entry.since, max(r.attempts for r in batch), max(r.retries for r in batch)),
+        sent or nobody,
     )
     results = await deliver(tools.transports, job, destination.next_hop)
     now, host = tools.clock(), None

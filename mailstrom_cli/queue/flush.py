@@ -50,9 +50,7 @@ def flush(
     now = time.time()
     insist = everything or bool(ids)
     todo = ids or [
-        item.id
-        for item in store.scheduled()
-        if everything or retry.to_look_at(item.due, now, settings.retry)
+        item.id for item in store.scheduled() if everything or retry.to_look_at(item.due, now, settings.retry)
     ]
     if someone_runs(store):
         before = {id: _waiting(store, id, now, settings, insist=insist) for id in todo}

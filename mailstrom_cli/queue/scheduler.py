@@ -75,6 +75,7 @@ class Scheduler:
         self._destinations: dict[NextHop, Destination] = {}
         self._ready: deque[Destination] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._dialling = 0  # attempts that occupy a connection, or are about to
         self._leases = Leases(store)
         self._changed = asyncio.Event()
         self._stopping = False
@@ -233,7 +234,7 @@ class Scheduler:
 
     def _start(self) -> None:
         """Take turns among the next hops that may dial, as long as connections are left."""
-        while self._ready and len(self._tasks) < self._tools.settings.limits.connections:
+        while self._ready and self._dialling < self._tools.settings.limits.connections:
             if self._stopping or self._disk_failed is not None:
                 return
             destination = self._ready.popleft()
@@ -241,19 +242,31 @@ class Scheduler:
             if destination.ready:
                 waiting = destination.waiting.popleft()
                 destination.active += 1
+                self._dialling += 1
                 task = asyncio.ensure_future(self._attempt(waiting, destination))
                 self._tasks.add(task)
                 task.add_done_callback(self._ended)
                 self._offer(destination)
 
     async def _attempt(self, waiting: Waiting, destination: Destination) -> None:
-        id, again = waiting.id, None
+        id, again, occupied = waiting.id, None, True
+
+        def sent() -> None:
+            """Only replies are waited for: the next message may follow on the same connection."""
+            nonlocal occupied
+            if occupied:
+                occupied = False
+                self._dialling -= 1
+                destination.active -= 1
+                self._offer(destination)
+                self._start()
+
         try:
             with self._leases.take(id) as lease:
                 if lease is None:
                     again = self._clock() + BUSY_SECONDS
                 else:
-                    await attempt(lease, destination, self._tools, forced=waiting.forced)
+                    await attempt(lease, destination, self._tools, sent, forced=waiting.forced)
                     again = None if lease.entry.held else lease.entry.next_attempt
                     self._trouble.pop(id, None)
         except NoSuchMessage:
@@ -261,8 +274,7 @@ class Scheduler:
         except Exception as error:
             again = self._troubled(id, error)
         finally:
-            destination.active -= 1
-            self._offer(destination)
+            sent()
             if not destination.waiting and not destination.active:
                 self._forget(destination)
             self._leave(id, again)

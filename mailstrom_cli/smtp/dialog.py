@@ -12,7 +12,7 @@ from __future__ import annotations
 from mailstrom_cli.smtp import stages
 from mailstrom_cli.smtp.auth import authenticate
 from mailstrom_cli.smtp.wire import END_OF_DATA, command
-from mailstrom_cli.values import value
+from mailstrom_cli.values import replace, value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from mailstrom_cli.mail.reply import Reply
     from mailstrom_cli.smtp.auth import Credentials
 
+
+DATA = b"DATA\r\n"
+RSET = b"RSET\r\n"
 
 # --- effects ---
 
@@ -47,8 +50,11 @@ class Read:
 
 @value
 class SendMessage:
-    """Send the message, dot-stuffed, and the end of data. Gives the reply of a server that spoke and hung up
-    before the end, else None."""
+    """Send the message: dot-stuffed and with the end of data, or as it is. Gives the reply of a server that
+    spoke and hung up before the end, else None. A dialogue whose server knows PIPELINING writes nothing after
+    it, so that the next one on this connection may begin."""
+
+    stuffed: bool = True
 
 
 @value
@@ -189,67 +195,176 @@ def _start_tls(opening: Opening, session: Capabilities) -> Generator[Effect, Rep
 
 
 def transaction(
-    session: Capabilities, envelope: Envelope, recipients: Sequence[Recipient], *, lmtp: bool = False
+    session: Capabilities,
+    envelope: Envelope,
+    recipients: Sequence[Recipient],
+    *,
+    lmtp: bool = False,
+    ahead: bool = False,
+    reset: bool = False,
 ) -> Generator[Effect, Reply, list[Answer]]:
     """Hand one message over: one Answer for each of `recipients`, in their order, whatever happens.
 
-    With PIPELINING the envelope goes out as one write (RFC 2920, 3.1). Afterwards the session is ready for
-    the next transaction, unless SessionFailed or a 421 came in; the driver knows of both.
+    With PIPELINING the envelope goes out as one write, which DATA ends (RFC 2920, 3.1). With CHUNKING the
+    message follows as one chunk (RFC 3030, 2), and with `ahead` so does it before anything is answered (RFC
+    3030, 4.2). reset: begin with RSET, since the transaction before may have failed with its sender still
+    set. Afterwards the session is ready for the next transaction, unless SessionFailed or a 421 came in, of
+    which the driver knows.
     """
+    told = _Told([None] * len(recipients))
     commands = [_mail(session, envelope), *(command(f"RCPT TO:<{r.address}>") for r in recipients)]
-    answers: list[Answer | None] = [None] * len(recipients)
-    data: Reply | None = None
+    if reset:
+        commands.insert(0, RSET)
     try:
-        if "PIPELINING" in session:
-            yield Write(b"".join(commands) + b"DATA\r\n")
-            mail = yield Read(stages.MAIL)
-            if not mail.positive:
-                answers = [Answer(stages.MAIL, mail)] * len(recipients)
-            for i in range(len(recipients)):
-                reply = yield Read(stages.RCPT)
-                answers[i] = answers[i] or _rcpt_answer(reply)
-            data = yield Read(stages.DATA)
+        if "PIPELINING" not in session:
+            yield from _step_by_step(session, envelope, commands, told, lmtp=lmtp, reset=reset)
+        elif "CHUNKING" in session and ahead:
+            yield from _at_once(envelope, commands, told, lmtp=lmtp, reset=reset)
         else:
-            yield Write(commands[0])
-            mail = yield Read(stages.MAIL)
-            if not mail.positive:
-                answers = [Answer(stages.MAIL, mail)] * len(recipients)
-            for i in range(len(recipients) if mail.positive else 0):
-                yield Write(commands[1 + i])
-                answers[i] = _rcpt_answer((yield Read(stages.RCPT)))
-            if None in answers:
-                yield Write(b"DATA\r\n")
-                data = yield Read(stages.DATA)
-
-        open_ones = [i for i, answer in enumerate(answers) if answer is None]
-        if data is not None and data.code == 354:
-            yield from _message(answers, open_ones, lmtp)
-        else:
-            for i in open_ones:
-                answers[i] = Answer(stages.DATA, data)
-            if mail.positive:
-                yield Write(command("RSET"))
-                yield Read(stages.RSET)
+            yield from _in_two_steps(session, envelope, commands, told, lmtp=lmtp, reset=reset)
     except SessionFailed as end:
-        answers = [answer or Answer(end.failure.stage, failure=end.failure) for answer in answers]
-    return [answer for answer in answers if answer is not None]
+        stage = stages.DOT if told.sent else end.failure.stage
+        told.rest(Answer(stage, failure=replace(end.failure, stage=stage)))
+    return [answer for answer in told.answers if answer is not None]
 
 
-def _message(
-    answers: list[Answer | None], open_ones: list[int], lmtp: bool
+class _Told:
+    """What is known of each recipient of a transaction. None: nothing was refused yet.  sent: the message is
+    on its way to the end, so that a silence says nothing of whether it was delivered."""
+
+    def __init__(self, answers: list[Answer | None]) -> None:
+        self.answers = answers
+        self.sent = False
+
+    @property
+    def waiting(self) -> list[int]:
+        return [i for i, answer in enumerate(self.answers) if answer is None]
+
+    def rest(self, answer: Answer) -> None:
+        """What all get who were not refused before."""
+        self.answers = [told or answer for told in self.answers]
+
+
+def _step_by_step(
+    session: Capabilities,
+    envelope: Envelope,
+    commands: list[bytes],
+    told: _Told,
+    *,
+    lmtp: bool,
+    reset: bool,
 ) -> Generator[Effect, Reply, None]:
-    """After the 354: the message, and what those who wait for it get."""
-    if not open_ones:
+    """Each command waits for its reply."""
+    if reset:
+        yield Write(commands.pop(0))
+        yield Read(stages.RSET)
+    yield Write(commands[0])
+    mail = yield Read(stages.MAIL)
+    if not mail.positive:
+        told.rest(Answer(stages.MAIL, mail))
+        return
+    for i, rcpt in enumerate(commands[1:]):
+        yield Write(rcpt)
+        told.answers[i] = _rcpt_answer((yield Read(stages.RCPT)))
+    if told.waiting and "CHUNKING" not in session:
+        yield Write(DATA)
+        yield from _data((yield Read(stages.DATA)), told, lmtp=lmtp)
+    elif told.waiting:
+        yield from _chunk(envelope, told, lmtp=lmtp)
+    else:
+        yield from _reset()
+
+
+def _in_two_steps(
+    session: Capabilities,
+    envelope: Envelope,
+    commands: list[bytes],
+    told: _Told,
+    *,
+    lmtp: bool,
+    reset: bool,
+) -> Generator[Effect, Reply, None]:
+    """The envelope, and when its replies are there, the message."""
+    chunking = "CHUNKING" in session
+    yield Write(b"".join(commands) + (b"" if chunking else DATA))
+    mail = yield from _envelope(told, reset=reset)
+    if not chunking:
+        data = yield Read(stages.DATA)
+        yield from _data(data, told, lmtp=lmtp, undo=mail.positive)
+    elif told.waiting:
+        yield from _chunk(envelope, told, lmtp=lmtp)
+    elif mail.positive:
+        yield from _reset()
+
+
+def _at_once(
+    envelope: Envelope, commands: list[bytes], told: _Told, *, lmtp: bool, reset: bool
+) -> Generator[Effect, Reply, None]:
+    """The envelope and the message, then all replies. Whatever was refused, the server takes the whole chunk
+    and answers it (RFC 3030, 2)."""
+    yield Write(b"".join(commands) + _bdat(envelope))
+    early = yield SendMessage(stuffed=False)
+    told.sent = True
+    if early is None:
+        yield from _envelope(told, reset=reset)
+    if told.waiting or lmtp:
+        yield from _replies(told, early, lmtp=lmtp)
+    else:
+        yield Read(stages.DOT)
+
+
+def _envelope(told: _Told, *, reset: bool) -> Generator[Effect, Reply, Reply]:
+    """The replies to an envelope that was sent in one piece; the one to MAIL."""
+    if reset:
+        yield Read(stages.RSET)
+    mail = yield Read(stages.MAIL)
+    if not mail.positive:
+        told.rest(Answer(stages.MAIL, mail))
+    for i, before in enumerate(told.answers):
+        reply = yield Read(stages.RCPT)
+        told.answers[i] = before or _rcpt_answer(reply)
+    return mail
+
+
+def _data(data: Reply, told: _Told, *, lmtp: bool, undo: bool = True) -> Generator[Effect, Reply, None]:
+    """After the reply to DATA: the message, or the end. undo: a sender is set, which an end leaves behind."""
+    if data.code != 354:
+        told.rest(Answer(stages.DATA, data))
+        if undo:
+            yield from _reset()
+    elif told.waiting:
+        early = yield SendMessage()
+        told.sent = True
+        yield from _replies(told, early, lmtp=lmtp)
+    else:
         yield Write(END_OF_DATA)  # RFC 2920, 3.1: nobody was accepted, yet the server waits for data
         if not lmtp:
             yield Read(stages.DOT)
-        return
-    early: Reply | None = yield SendMessage()
+
+
+def _chunk(envelope: Envelope, told: _Told, *, lmtp: bool) -> Generator[Effect, Reply, None]:
+    yield Write(_bdat(envelope))
+    early = yield SendMessage(stuffed=False)
+    told.sent = True
+    yield from _replies(told, early, lmtp=lmtp)
+
+
+def _replies(told: _Told, early: Reply | None, *, lmtp: bool) -> Generator[Effect, Reply, None]:
+    """After the message: what those get who wait for it; of LMTP each a reply of their own."""
     reply, stage = early, stages.BLOCK if early is not None else stages.DOT
-    for i in open_ones:
+    for i in told.waiting:
         if reply is None or (lmtp and early is None):
             reply = yield Read(stage)
-        answers[i] = Answer(stage, reply)
+        told.answers[i] = Answer(stage, reply)
+
+
+def _reset() -> Generator[Effect, Reply, None]:
+    yield Write(RSET)
+    yield Read(stages.RSET)
+
+
+def _bdat(envelope: Envelope) -> bytes:
+    return command("BDAT", str(envelope.size), "LAST")
 
 
 def _mail(session: Capabilities, envelope: Envelope) -> bytes:

@@ -29,6 +29,10 @@ TEXT_LENGTH = 1000
 """Characters that are kept of what a server says; it may say half a megabyte to every recipient."""
 
 
+def nobody() -> None:
+    """Nobody wants to be told."""
+
+
 @value
 class Job:
     """Some recipients of one message on their way to one next hop.
@@ -36,6 +40,7 @@ class Job:
     domain: theirs, for mx.  open_message: the message exactly as it is sent.
     final: to be told of results that nothing will change while the job goes on for others; what a server has
     taken is on record before the next one is asked.
+    sent: to be told when only replies are waited for, on a connection that could take the next message now.
     """
 
     id: str
@@ -45,6 +50,7 @@ class Job:
     open_message: Callable[[], BinaryIO]
     final: Callable[[Sequence[Result]], Awaitable[None]]
     circumstances: Circumstances
+    sent: Callable[[], None] = nobody
 
 
 class Transport(Protocol):

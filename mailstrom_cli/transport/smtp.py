@@ -11,7 +11,7 @@ import asyncio
 from ipaddress import ip_address
 
 from mailstrom_cli.mail.status import DELIVERED, FINAL
-from mailstrom_cli.net.driver import Conversation
+from mailstrom_cli.net.driver import Conversation, Transcript
 from mailstrom_cli.net.pool import Pool, Session
 from mailstrom_cli.net.secret import NoSecret, credentials
 from mailstrom_cli.net.stream import connect
@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 MAX_SESSIONS = 2
 """Servers that get to see the message in one attempt; addresses that do not answer are not counted."""
 MX_HOSTS = 10
+AHEAD_OCTETS = 64 * 1024
+"""A message up to this long may be sent before the server has said whether it wants it."""
 
 
 @value
@@ -246,8 +248,10 @@ class SmtpTransport:
         self, session: Session, way: Way, circumstances: Circumstances, outcome: Outcome
     ) -> list[str]:
         """All undecided recipients through one session, in as many transactions as needed; what was said."""
-        job, host, transcript = outcome.job, str(way.target), [f"{way.target}:"]
+        job, host = outcome.job, str(way.target)
+        transcript = [f"{way.target}:"]
         waiting = list(outcome.undecided)
+        held: Session | None = session
         most = self._settings.limits.recipients_per_transaction
         try:
             while waiting:
@@ -259,22 +263,30 @@ class SmtpTransport:
                     outcome.lacking |= {k for k in ("8BITMIME", "SMTPUTF8") if k not in session.offered}
                     waiting = waiting[most:]
                     continue
-                answers = await self._transact(session, way, job, batch)
-                if session.used and all(map(_stale, answers)):
-                    session.conversation.stream.close()
-                    session = await self._session(way, circumstances, fresh=True)
-                    answers = await self._transact(session, way, job, batch)
-                session.used += 1
-                transcript += session.conversation.transcript
+                if held is None:  # another job has it by now
+                    held = session = await self._session(way, circumstances)
+                more, said = len(waiting) > len(batch), Transcript()
+                kept = session.used > 0
+                answers, held = await self._transact(session, way, job, batch, said, more=more)
+                if kept and all(map(_stale, answers)):
+                    if held is not None:
+                        self._pool.give(held)
+                    said = Transcript()
+                    held = session = await self._session(way, circumstances, fresh=True)
+                    answers, held = await self._transact(session, way, job, batch, said, more=more)
                 verdicts = [classify.answer(a, circumstances) for a in answers]
                 # Too many for one transaction: the rest follows at once, while each gets some through.
                 through = any(v.status == DELIVERED for v in verdicts)
+                if not all(v.status == DELIVERED for v in verdicts):
+                    if session.used == 1:
+                        transcript += session.conversation.transcript.lines()
+                    transcript += said.lines()
                 again = [r for r, v in zip(batch, verdicts, strict=True) if v.again and through]
                 outcome.tell(batch, verdicts, host, session.tls)
                 waiting = again + waiting[most:]
                 if again:  # the server has told how many it takes
                     most = max(1, len(batch) - len(again))
-                if session.conversation.broken and waiting:
+                if held is not None and held.conversation.broken and waiting:
                     raise SessionFailed(Failure("lost", stages.MAIL, "the server ended the session"))
         except SessionFailed as failed:
             verdict = classify.failure(failed.failure, circumstances)
@@ -282,21 +294,54 @@ class SmtpTransport:
         except Exception as error:  # those whose answers are known keep them
             outcome.tell_rest(surprise(job, error), host)
         finally:
-            self._pool.give(session)
+            if held is not None:
+                self._pool.give(held)
         return transcript
 
     async def _transact(
-        self, session: Session, way: Way, job: Job, batch: Sequence[Recipient]
-    ) -> list[Answer]:
-        conversation = session.conversation
-        if session.used:
-            conversation.transcript = []
-        dialogue = transaction(session.offered, job.envelope, batch, lmtp=way.lmtp)
+        self,
+        session: Session,
+        way: Way,
+        job: Job,
+        batch: Sequence[Recipient],
+        said: Transcript,
+        *,
+        more: bool,
+    ) -> tuple[list[Answer], Session | None]:
+        """One transaction; the session, unless it went back to the pool with the message. more: the job goes
+        on with it."""
+        ahead = job.envelope.size <= AHEAD_OCTETS and session.lively
+        dialogue = transaction(
+            session.offered, job.envelope, batch, lmtp=way.lmtp, ahead=ahead, reset=session.unclean
+        )
+        passed_on = False
+
+        def sent() -> None:
+            nonlocal passed_on
+            passed_on = self._pool.sent(session)
+            if passed_on:
+                job.sent()
+
+        session.used += 1
+        session.undecided += 1
+        session.unclean = "CHUNKING" in session.offered
         try:
             with job.open_message() as message:
-                return await conversation.drive(dialogue, message)
+                answers = await session.conversation.drive(
+                    dialogue,
+                    message,
+                    transcript=said,
+                    sent=sent if "PIPELINING" in session.offered and not more else None,
+                )
         except OSError as error:
             raise SessionFailed(unreadable(error)) from None
+        finally:
+            session.undecided -= 1
+            if passed_on:
+                self._pool.give(session)
+        if not session.undecided and any(a.stage == stages.DOT and a.reply is not None for a in answers):
+            session.unclean = False
+        return answers, None if passed_on else session
 
 
 def _stale(answer: Answer) -> bool:
