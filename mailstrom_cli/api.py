@@ -313,15 +313,17 @@ class Mailstrom:
         everything: bool = False,
         on_result: OnResult | None = None,
         seconds: float | None = None,
+        may_fork: bool = False,
     ) -> None:
         """One pass over what is due; `everything` ignores the back-off, and so does naming a message.
 
         Beside a running `run` it wakes that and waits for its pass. on_result: told after each attempt.
+        may_fork: a long pass may be shared among processes; not in a program with threads of its own.
         """
         from mailstrom_cli.queue.flush import flush
 
         found = [self.store.find(name) for name in ids]
-        flush(self.settings, self.store, found, everything, on_result, seconds)
+        flush(self.settings, self.store, found, everything, on_result, seconds, may_fork)
 
     def attempt(self, ids: Sequence[str], seconds: float | None = None) -> list[Entry]:
         """Wait for these messages where `run` is at work (at most so many seconds); else try each once."""

@@ -54,7 +54,7 @@ def flush(given: Given, ids: tuple[str, ...], all: bool) -> int:
     if given.verbose:
         _flush_and_tell(mail, store, named, all)
     else:
-        mail.flush(named, everything=all)
+        mail.flush(named, everything=all, may_fork=True)
     return code
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 IDLE_SECONDS = 5.0
 """How long an unused session is kept: longer than the gaps in a stream of mail, shorter than servers mind."""
 LIVELY_SECONDS = 1.0
-IN_FLIGHT = 8
+IN_FLIGHT = 4
 """Messages on their way at once on one connection; when it breaks, so many may be delivered twice."""
 
 

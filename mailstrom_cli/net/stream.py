@@ -7,7 +7,6 @@ nothing is copied through stream buffers that SMTP, which talks in lines, does n
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import ssl
 
 from mailstrom_cli.smtp import stages
@@ -24,6 +23,49 @@ MAX_BACKLOG = 512 * 1024
 """Octets a server may have said that nobody asked for; more is a flood, and the connection is dropped."""
 
 
+class Alarm:
+    """A deadline that moves with every wait, while the timer behind it is set anew only when it has run down:
+    a busy connection would else spend more on timers than on its replies."""
+
+    def __init__(self) -> None:
+        self._future: asyncio.Future[None] | None = None
+        self._deadline = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+
+    def set(self, future: asyncio.Future[None], seconds: float) -> None:
+        """Have a future raise TimeoutError when it is not done after so many seconds."""
+        loop = asyncio.get_running_loop()
+        self._future, self._deadline = future, loop.time() + max(0.0, seconds)
+        if self._timer is not None and self._timer.when() > self._deadline:
+            self.stop()
+        if self._timer is None:
+            self._timer = loop.call_at(self._deadline, self._ring)
+
+    def _ring(self) -> None:
+        self._timer = None
+        future = self._future
+        if future is None or future.done():
+            return
+        loop = asyncio.get_running_loop()
+        if loop.time() < self._deadline:
+            self._timer = loop.call_at(self._deadline, self._ring)
+        else:
+            future.set_exception(TimeoutError())
+
+    def stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+async def _bounded(future: asyncio.Future[None], alarm: Alarm, stage: str, seconds: float) -> None:
+    alarm.set(future, seconds)
+    try:
+        await future
+    except TimeoutError:
+        raise SessionFailed(Failure("timeout", stage, f"timed out {stages.WHILE[stage]}")) from None
+
+
 class Stream(asyncio.Protocol):
     """A connection to a server. Every method raises SessionFailed for what the network or the peer does."""
 
@@ -33,6 +75,7 @@ class Stream(asyncio.Protocol):
         self._lost: str | None = None  # why the connection ended
         self._waiting: asyncio.Future[None] | None = None
         self._writable: asyncio.Future[None] | None = None
+        self._reading, self._writing = Alarm(), Alarm()
 
     # --- what the event loop calls ---
 
@@ -53,6 +96,8 @@ class Stream(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._end(_reason(exc) if exc else "the server closed the connection")
+        self._reading.stop()
+        self._writing.stop()
 
     def pause_writing(self) -> None:
         self._writable = asyncio.get_running_loop().create_future()
@@ -90,7 +135,7 @@ class Stream(asyncio.Protocol):
         """Wait until there is room to write more; False when the connection is gone."""
         await asyncio.sleep(0)  # a write that failed is told by the loop, and others want their turn too
         if self._writable is not None and self._lost is None:
-            await self._bounded(self._writable, stage, seconds)
+            await _bounded(self._writable, self._writing, stage, seconds)
         return self._lost is None
 
     async def read_reply(self, stage: str, seconds: float) -> Reply:
@@ -108,19 +153,9 @@ class Stream(asyncio.Protocol):
             loop = asyncio.get_running_loop()
             self._waiting = loop.create_future()
             try:
-                await self._bounded(self._waiting, stage, deadline - loop.time())
+                await _bounded(self._waiting, self._reading, stage, deadline - loop.time())
             finally:
                 self._waiting = None
-
-    async def _bounded(self, future: asyncio.Future[None], stage: str, seconds: float) -> None:
-        loop = asyncio.get_running_loop()
-        timer = loop.call_later(max(0.0, seconds), _time_out, future)
-        try:
-            await future
-        except TimeoutError:
-            raise SessionFailed(Failure("timeout", stage, f"timed out {stages.WHILE[stage]}")) from None
-        finally:
-            timer.cancel()
 
     async def start_tls(self, context: ssl.SSLContext, name: str, seconds: float) -> None:
         """TLS on this connection. What came in plain text behind the reply to STARTTLS is an attack."""
@@ -152,6 +187,8 @@ class Stream(asyncio.Protocol):
     def close(self) -> None:
         """Drop the connection at once."""
         self._end("the connection was closed")
+        self._reading.stop()
+        self._writing.stop()
         if self._transport is not None:
             self._transport.abort()
 
@@ -215,9 +252,3 @@ def _reason(error: BaseException) -> str:
 def _wake(future: asyncio.Future[None] | None) -> None:
     if future is not None and not future.done():
         future.set_result(None)
-
-
-def _time_out(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        with contextlib.suppress(asyncio.InvalidStateError):
-            future.set_exception(TimeoutError())

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from mailstrom_cli.config.via import Via
 
 
+KEPT = 10_000
+
+
 @value
 class NextHop:
     """Where mail goes next: the ways to try in order, and the domain that an `mx:` among them means."""
@@ -38,6 +41,27 @@ def next_hop(settings: Settings, sender: str, recipient: str) -> NextHop:
     # Mail for many domains shares one next hop unless the domain decides: that is one queue and one window.
     domain = domain_of(recipient) if any(via.scheme == "mx" for via in vias) else ""
     return NextHop(vias, domain)
+
+
+class Router:
+    """`next_hop` for one set of settings, with equal next hops the same object.
+
+    only: where all mail goes, whatever its addresses; None where they decide.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._hops: dict[NextHop, NextHop] = {}
+        decided = not settings.route and all(via.scheme != "mx" for via in settings.via)
+        self.only = NextHop(settings.via, "") if decided else None
+
+    def next_hop(self, sender: str, recipient: str) -> NextHop:
+        if self.only is not None:
+            return self.only
+        hop = next_hop(self._settings, sender, recipient)
+        if len(self._hops) >= KEPT:
+            self._hops.clear()
+        return self._hops.setdefault(hop, hop)
 
 
 def _canonical(pattern: str) -> str:

@@ -7,7 +7,6 @@ import logging
 
 from mailstrom_cli.policy import retry
 from mailstrom_cli.policy.classify import Circumstances
-from mailstrom_cli.policy.routing import next_hop
 from mailstrom_cli.queue.settle import expired, expiry, postpone, settle, too_late
 from mailstrom_cli.transport.base import Job, deliver, nobody
 from mailstrom_cli.values import value
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
 
     from mailstrom_cli.config.schema import Settings
     from mailstrom_cli.mail.status import Result
+    from mailstrom_cli.policy.routing import Router
     from mailstrom_cli.queue.destination import Destination
     from mailstrom_cli.store.base import Lease
     from mailstrom_cli.store.entry import Entry, Event, RecipientState
@@ -36,6 +36,7 @@ class Tools:
     """What every attempt needs. record: puts an event on record, and returns when it is there."""
 
     settings: Settings
+    router: Router
     transports: Callable[[str], Transport]
     clock: Callable[[], float]
     rng: Random
@@ -51,7 +52,7 @@ async def attempt(
     due whatever the schedule says. sent: called when the connection could take the next message.
     """
     entry, settings = lease.entry, tools.settings
-    waiting = _due(entry, destination, settings, tools.clock(), forced=forced)
+    waiting = _due(entry, destination, tools, forced=forced)
     most = settings.limits.recipients_per_transaction
     while waiting and not lease.entry.held:
         now = tools.clock()
@@ -67,17 +68,16 @@ async def attempt(
         await _try(lease, batch, destination, tools, sent if not waiting else None)
 
 
-def _due(
-    entry: Entry, destination: Destination, settings: Settings, now: float, *, forced: bool
-) -> list[RecipientState]:
+def _due(entry: Entry, destination: Destination, tools: Tools, *, forced: bool) -> list[RecipientState]:
     """The recipients whose turn it is at this next hop."""
     at, sender = entry.envelope.at, entry.envelope.reverse_path
+    now, settings = tools.clock(), tools.settings.retry
     return [
         r
         for r in entry.recipients
         if r.next_attempt is not None
-        and retry.is_due(r.next_attempt, now, settings.retry, at, forced=forced)
-        and next_hop(settings, sender, r.address) == destination.next_hop
+        and retry.is_due(r.next_attempt, now, settings, at, forced=forced)
+        and tools.router.next_hop(sender, r.address) == destination.next_hop
     ]
 
 

@@ -14,15 +14,29 @@ if TYPE_CHECKING:
 log = logging.getLogger("mailstrom")
 
 OURS = 20  # the spool's directories, the trigger, standard streams, the event loop, a resolver's socket
-EACH = 5  # a lease, the message, the connection, and an idle one that waits for more
+EACH = 11  # a connection, and an idle one that waits for more; a message, and the leases of those in flight
 
 
 def fitting(settings: Settings) -> Settings:
-    """The settings with `limits.connections` cut to what the soft limit on open files allows."""
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    """The settings with `limits.connections` cut to what the limit on open files allows; its soft part is
+    raised first, as far as it may be."""
     wanted = settings.limits.connections
-    fit = wanted if soft == resource.RLIM_INFINITY else max(1, (soft - OURS) // EACH)
+    allowed = _raised(OURS + EACH * wanted)
+    fit = wanted if allowed == resource.RLIM_INFINITY else max(1, (allowed - OURS) // EACH)
     if fit >= wanted:
         return settings
-    log.warning("%d open files are allowed, so at most %d connections are made at once", soft, fit)
+    log.warning("%d open files are allowed, so at most %d connections are made at once", allowed, fit)
     return replace(settings, limits=replace(settings.limits, connections=fit))
+
+
+def _raised(needed: int) -> int:
+    """The soft limit on open files, after an attempt to have it at least as `needed`."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= needed:
+        return soft
+    most = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    except (OSError, ValueError):
+        return soft
+    return most

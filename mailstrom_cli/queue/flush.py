@@ -7,11 +7,13 @@ import logging
 import random
 import signal
 import time
+from functools import partial
 
 from mailstrom_cli.errors import TEMPORARY, MailstromError
 from mailstrom_cli.mail.status import UNFINISHED
 from mailstrom_cli.policy import retry
 from mailstrom_cli.queue.descriptors import fitting
+from mailstrom_cli.queue.processes import in_processes, share, worthwhile
 from mailstrom_cli.queue.scheduler import Scheduler
 from mailstrom_cli.queue.stopping import stopped_by_signals
 from mailstrom_cli.queue.trigger import ALL, flush_lines
@@ -41,11 +43,13 @@ def flush(
     everything: bool = False,
     on_result: OnResult | None = None,
     seconds: float | None = None,
+    may_fork: bool = False,
 ) -> None:
     """One pass over what is due; ids or everything are tried whatever back-off says.
 
     While a `run` serves the store, it is woken and its pass waited for. seconds: stop after that long, what
-    is in hand stays as it was. Raises MailstromError, and KeyboardInterrupt after SIGINT.
+    is in hand stays as it was. may_fork: a long pass may be shared among processes, unless its results are
+    to be told. Raises MailstromError, and KeyboardInterrupt after SIGINT.
     """
     now = time.time()
     insist = everything or bool(ids)
@@ -58,7 +62,28 @@ def flush(
             limit = PATIENCE if seconds is None else seconds
             if _wait_for_run(store, before, time.monotonic() + limit):
                 return
-    asyncio.run(_flush(fitting(settings), store, todo, insist, on_result, seconds))
+    fitted = fitting(settings)
+    count = worthwhile(len(todo), fitted) if may_fork and on_result is None else 1
+    shared = share(fitted, count)
+    in_processes(
+        [
+            partial(_deliver, shared, store, todo[part::count], insist, on_result, seconds)
+            for part in range(count)
+        ]
+    )
+    if time.time() - (store.mark(SWEPT) or 0.0) >= SWEEP_SECONDS:
+        sweep(settings, store)
+
+
+def _deliver(
+    settings: Settings,
+    store: Store,
+    ids: Sequence[str],
+    force: bool,
+    on_result: OnResult | None,
+    seconds: float | None,
+) -> None:
+    asyncio.run(_flush(settings, store, ids, force, on_result, seconds))
 
 
 def someone_runs(store: Store) -> bool:
@@ -143,8 +168,6 @@ async def _flush(
         raise MailstromError(
             "stopped before the end of the pass", "the next one goes on from here", TEMPORARY
         )
-    if time.time() - (store.mark(SWEPT) or 0.0) >= SWEEP_SECONDS:
-        sweep(settings, store)
 
 
 def sweep(settings: Settings, store: Store) -> None:

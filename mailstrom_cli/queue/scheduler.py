@@ -17,10 +17,11 @@ from collections import deque
 from mailstrom_cli.errors import TEMPORARY, MailstromError, NoSuchMessage
 from mailstrom_cli.mail.status import UNFINISHED
 from mailstrom_cli.policy import retry
-from mailstrom_cli.policy.routing import next_hop
+from mailstrom_cli.policy.routing import Router
 from mailstrom_cli.queue.attempt import Tools, attempt, log_results, record
 from mailstrom_cli.queue.destination import Destination, Waiting
 from mailstrom_cli.queue.leases import Leases
+from mailstrom_cli.store.base import DamagedMessage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("mailstrom")
 
+ENOUGH_WAITING = 1000
+"""Messages that wait for the one next hop there is, so that a long queue does not fill the memory."""
 PLANNED_AT_ONCE = 100
 """Messages planned before attempts get their turn, so that the first one leaves at once from a long queue."""
 BUSY_SECONDS = 5.0
@@ -64,7 +67,7 @@ class Scheduler:
     ) -> None:
         self._store = store
         self._clock = clock
-        self._tools = Tools(settings, transports, clock, rng, self._record)
+        self._tools = Tools(settings, Router(settings), transports, clock, rng, self._record)
         self._on_result = on_result
         self._once = once
         self._heap: list[tuple[float, str]] = []
@@ -100,7 +103,9 @@ class Scheduler:
 
     def reconfigure(self, settings: Settings, transports: Transports) -> None:
         """Go on with other settings: who waits is planned anew, what is under way ends with the old ones."""
-        self._tools = Tools(settings, transports, self._clock, self._tools.rng, self._record)
+        self._tools = Tools(
+            settings, Router(settings), transports, self._clock, self._tools.rng, self._record
+        )
         for destination in self._destinations.values():
             while destination.waiting:
                 waiting = destination.waiting.popleft()
@@ -160,6 +165,13 @@ class Scheduler:
     def _plan_due(self) -> bool:
         """Plan some of what is due; whether there is more."""
         now = self._clock() + retry.SLACK
+        only = self._tools.router.only
+        if (
+            only is not None
+            and only in self._destinations
+            and len(self._destinations[only].waiting) >= ENOUGH_WAITING
+        ):
+            return False  # each attempt that ends has this looked at again
         for _ in range(PLANNED_AT_ONCE):
             if not self._heap or self._heap[0][0] > now:
                 return False
@@ -173,6 +185,9 @@ class Scheduler:
         """Find a place to wait for each next hop of a message."""
         forced = id in self._forced
         self._forced.discard(id)
+        if self._tools.router.only is not None:  # whether it is due at all is seen when it is leased
+            self._place(id, {self._tools.router.only}, forced=forced)
+            return
         try:
             entry = self._store.read(id)
         except NoSuchMessage:
@@ -188,7 +203,7 @@ class Scheduler:
             return
         settings = self._tools.settings
         hops = {
-            next_hop(settings, entry.envelope.reverse_path, r.address)
+            self._tools.router.next_hop(entry.envelope.reverse_path, r.address)
             for r in entry.recipients
             if r.next_attempt is not None
             and retry.is_due(r.next_attempt, now, settings.retry, entry.envelope.at, forced=forced)
@@ -196,6 +211,9 @@ class Scheduler:
         if not hops:
             self._again(id, entry)
             return
+        self._place(id, hops, forced=forced)
+
+    def _place(self, id: str, hops: set[NextHop], *, forced: bool) -> None:
         self._planned[id] = len(hops)
         for hop in hops:
             destination = self._destination(hop)
@@ -271,6 +289,8 @@ class Scheduler:
                     self._trouble.pop(id, None)
         except NoSuchMessage:
             pass
+        except DamagedMessage as error:  # it was set aside
+            log.error("%s", error)
         except Exception as error:
             again = self._troubled(id, error)
         finally:

@@ -6,6 +6,7 @@ No sidecar is read here. Errors of the system name the whole path, since a perso
 from __future__ import annotations
 
 import os
+import time
 
 from mailstrom_cli.errors import NoSuchMessage
 from mailstrom_cli.mail.status import STATES
@@ -44,10 +45,14 @@ class below:
 
 
 class Tree:
-    """The directories of a spool, each opened once; `close` gives the descriptors back."""
+    """The directories of a spool, each opened once; `close` gives the descriptors back.
+
+    opened: when, in seconds since the epoch.
+    """
 
     def __init__(self, path: str, create: bool) -> None:
         self.path = path
+        self.opened = time.time()
         self._root = layout.open_root(path, create)
         self._directories: dict[str, int] = {}
 

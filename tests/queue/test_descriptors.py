@@ -12,8 +12,20 @@ from mailstrom_cli.queue.descriptors import fitting
 
 @pytest.mark.parametrize(
     ("soft", "connections"),
-    [(1024, 100), (520, 100), (515, 99), (60, 8), (16, 1), (resource.RLIM_INFINITY, 100)],
+    [(1120, 100), (1119, 99), (520, 45), (60, 3), (16, 1), (resource.RLIM_INFINITY, 100)],
 )
 def test_no_more_connections_than_descriptors(monkeypatch, soft: int, connections: int) -> None:
+    def denied(*_: object) -> None:
+        raise ValueError
+
     monkeypatch.setattr(resource, "getrlimit", lambda _: (soft, soft))
+    monkeypatch.setattr(resource, "setrlimit", denied)
     assert fitting(DEFAULTS).limits.connections == connections
+
+
+def test_the_soft_limit_is_raised_as_far_as_needed(monkeypatch) -> None:
+    asked: list[tuple[int, int]] = []
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (256, 4096))
+    monkeypatch.setattr(resource, "setrlimit", lambda _, limits: asked.append(limits))
+    assert fitting(DEFAULTS) is DEFAULTS
+    assert asked == [(1120, 4096)]

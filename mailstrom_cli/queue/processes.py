@@ -1,0 +1,116 @@
+"""Several processes over one store: a long pass is shared out among the cores.
+
+One event loop does a message in some 0.3 ms of one core, nearly all of it in the interpreter, so that threads
+would only pay for its lock; on two cores a second process gets 1.7 times as much mail out. They need nothing
+of each other: every message has its lease, and each process gets its share of the limits.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import threading
+
+from mailstrom_cli.errors import TEMPORARY, MailstromError
+from mailstrom_cli.values import replace
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from types import FrameType
+
+    from mailstrom_cli.config.schema import Settings
+
+log = logging.getLogger("mailstrom")
+
+SHARE = 500
+"""Messages that are worth a process of their own."""
+
+
+def worthwhile(messages: int, settings: Settings) -> int:
+    """In how many processes to deliver so many messages: at most one a core, and each may connect."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    limits = settings.limits
+    return max(1, min(cores, messages // SHARE, limits.connections, limits.per_destination))
+
+
+def share(settings: Settings, processes: int) -> Settings:
+    """The settings of each of them: together they keep the limits."""
+    limits = settings.limits
+    return replace(
+        settings,
+        limits=replace(
+            limits,
+            connections=limits.connections // processes,
+            per_destination=limits.per_destination // processes,
+        ),
+    )
+
+
+def in_processes(work: Sequence[Callable[[], None]]) -> None:
+    """Do each piece of work in a process of its own, the first one in this. Whatever ends this one early ends
+    the others. Raises MailstromError when one of them failed, which has told why."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    children: list[int] = []
+    codes: list[int] = []
+    try:
+        for piece in work[1:]:
+            child = os.fork()
+            if child == 0:
+                _work_and_exit(piece)
+            children.append(child)
+        work[0]()
+        _wait(children, codes)
+    except BaseException:
+        _stop(children)
+        raise
+    finally:
+        while children:
+            _wait(children, codes)
+    if any(codes):
+        raise MailstromError(
+            "a part of the pass ended early; the log says why", "the next one goes on from here", TEMPORARY
+        )
+
+
+def _work_and_exit(piece: Callable[[], None]) -> None:
+    code = 1
+    try:
+        piece()
+        code = 0
+    except MailstromError as error:
+        log.error("%s", error.message)
+    except KeyboardInterrupt:
+        pass
+    except BaseException as error:
+        log.error("internal error", exc_info=error)
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        os._exit(code)
+
+
+def _wait(children: list[int], codes: list[int]) -> None:
+    """Until the children have ended; SIGTERM meanwhile is passed on to them."""
+
+    def pass_on(number: int, frame: FrameType | None) -> None:
+        _stop(children)
+
+    main = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGTERM, pass_on) if main else None
+    try:
+        while children:
+            _, status = os.waitpid(children[0], 0)
+            children.pop(0)
+            codes.append(os.waitstatus_to_exitcode(status))
+    finally:
+        if main:
+            signal.signal(signal.SIGTERM, before)
+
+
+def _stop(children: Sequence[int]) -> None:
+    for child in children:
+        os.kill(child, signal.SIGTERM)
