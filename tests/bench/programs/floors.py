@@ -1,0 +1,164 @@
+"""What plain Python can do on this machine. Each prints one line of JSON.
+
+    floors.py drain HOST PORT FOLDER CONNECTIONS PROCESSES    send FOLDER/*.eml, with sidecars, and remove them
+    floors.py list FOLDER [NAME]      scandir + read + json of FOLDER/*, or of FOLDER/*/NAME
+    floors.py make FOLDER COUNT       files for `list`
+    floors.py send HOST PORT FILE     cp FILE, and send it on a plain socket
+    floors.py take HOST PORT          take one connection's octets for `send`
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import socket
+import subprocess
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import BinaryIO
+
+SIDECAR = {
+    "format": 1, "id": "06fsh1s41cqtr9mk", "submitted": 1700000000.5, "reverse_path": "a@bench.test",
+    "recipients": [{"address": "c@dest.test"}], "message_id": "<bench@bench.test>", "size": 4200, "body": "7bit",
+}  # fmt: skip
+
+
+def read(path: str) -> bytes:
+    with open(path, "rb", buffering=0) as file:
+        return file.read()
+
+
+# --- drain ---
+
+
+def load(path: str) -> tuple[bytes, bytes]:
+    """The envelope and the message as they go over the wire."""
+    data = read(path).replace(b"\n", b"\r\n")
+    if b"\n." in data:
+        data = data.replace(b"\n.", b"\n..")
+    told = json.loads(read(path[:-3] + "json"))
+    to = told["recipients"][0]["address"]
+    return f"MAIL FROM:<{told['reverse_path']}>\r\nRCPT TO:<{to}>\r\nDATA\r\n".encode(), data + b".\r\n"
+
+
+def expect(replies: BinaryIO, *codes: bytes) -> None:
+    for code in codes:
+        while (line := replies.readline())[3:4] == b"-":
+            pass
+        if not line.startswith(code):
+            raise RuntimeError(f"wanted {code!r}, got {line!r}")
+
+
+def send_all(address: tuple[str, int], paths: Iterator[str]) -> None:
+    """On one connection; the next envelope rides with the end of each body (RFC 2920, 3.1)."""
+
+    def sent(path: str) -> None:
+        expect(replies, b"250")
+        os.unlink(path)
+        os.unlink(path[:-3] + "json")
+
+    with socket.create_connection(address) as connection, connection.makefile("rb") as replies:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        expect(replies, b"220")
+        connection.sendall(b"EHLO bench.test\r\n")
+        expect(replies, b"250")
+        held, body = "", b""
+        for path in paths:
+            envelope, following = load(path)
+            connection.sendall(body + envelope)
+            if held:
+                sent(held)
+            expect(replies, b"250", b"250", b"354")
+            held, body = path, following
+        if held:
+            connection.sendall(body)
+            sent(held)
+        connection.sendall(b"QUIT\r\n")
+
+
+def drain(host: str, port: int, folder: str, connections: int, processes: int) -> dict[str, float]:
+    paths = [entry.path for entry in os.scandir(folder) if entry.name.endswith(".eml")]
+    began, children = time.perf_counter(), []
+
+    def work(some: list[str]) -> None:
+        shared = iter(some)  # next() is atomic under the GIL
+        each = range(max(1, connections // processes))
+        threads = [threading.Thread(target=send_all, args=((host, port), shared)) for _ in each]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    if processes == 1:
+        work(paths)
+    for i in range(processes if processes > 1 else 0):
+        child = os.fork()
+        if not child:
+            work(paths[i::processes])
+            os._exit(0)
+        children.append(child)
+    for child in children:
+        os.waitpid(child, 0)
+    wall = time.perf_counter() - began
+    if left := len(os.listdir(folder)):
+        raise SystemExit(f"{left} files left")
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    cpu = sum(u.ru_utime + u.ru_stime for u in used)
+    return {"msgs_per_s": len(paths) / wall, "cpu_ms": cpu * 1e3 / len(paths)}
+
+
+# --- listing ---
+
+
+def make(folder: str, count: int) -> dict[str, float]:
+    os.makedirs(folder)
+    for i in range(count):
+        with open(f"{folder}/{i:08d}.json", "w") as file:
+            json.dump(SIDECAR, file)
+    return {"count": count}
+
+
+def list_all(folder: str, name: str = "") -> dict[str, float]:
+    tail = f"/{name}" if name else ""
+    return {"count": sum(1 for entry in os.scandir(folder) if json.loads(read(entry.path + tail).split(b"\n")[0]))}
+
+
+# --- a long body ---
+
+
+def send(host: str, port: int, path: str) -> dict[str, float]:
+    began = time.perf_counter()
+    subprocess.run(["cp", path, path + ".copy"], check=True)
+    copied = time.perf_counter()
+    with socket.create_connection((host, port)) as connection, open(path + ".copy", "rb") as file:
+        while data := file.read(1 << 18):
+            connection.sendall(data)
+        connection.shutdown(socket.SHUT_WR)
+        connection.recv(1)
+    ended = time.perf_counter()
+    os.unlink(path + ".copy")
+    return {"copy_s": copied - began, "send_s": ended - copied}
+
+
+def take(host: str, port: int) -> dict[str, float]:
+    with socket.create_server((host, port)) as server:
+        print("ready", flush=True)
+        connection, _ = server.accept()
+        with connection:
+            held, octets = bytearray(1 << 18), 0
+            while got := connection.recv_into(held):
+                octets += got
+            connection.sendall(b".")
+    return {"octets": octets}
+
+
+if __name__ == "__main__":
+    given = [int(text) if text.isdigit() else text for text in sys.argv[2:]]
+    programs = {"drain": drain, "make": make, "list": list_all, "send": send, "take": take}
+    print(json.dumps(programs[sys.argv[1]](*given)))  # type: ignore[operator]

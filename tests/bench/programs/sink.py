@@ -1,0 +1,144 @@
+"""A fast SMTP sink: takes everything, keeps nothing, and knows when what arrived.
+
+    sink.py PORT EXTENSION,... ADDRESS[+COUNT]... [--stall ADDRESS+COUNT]
+
+EXTENSIONS are such as PIPELINING, CHUNKING, SIZE, 8BITMIME, or - for none. ADDRESS+COUNT are so many addresses
+in a row; those after --stall accept connections and never say anything. It prints `ready` once it listens, and
+for each line on stdin one line of JSON (times are of the monotonic clock, which all processes share). It ends
+with its stdin.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import json
+import os
+import resource
+import sys
+import time
+
+MARK = b"TO:<MARK"  # the first recipient whose local part begins so is noted with its time
+SEEN = {"connections": 0, "messages": 0, "accepted": 0.0, "first": 0.0, "last": 0.0, "marked": 0.0, "octets": 0}
+
+
+class Session(asyncio.Protocol):
+    greeting = b"220 sink.test\r\n"
+    extensions: list[bytes] = []
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+        self.held = bytearray()
+        self.octets = 0  # of a chunk, still to come
+        self.last = False  # it is the last chunk
+        self.in_data = False
+        SEEN["connections"] += 1
+        SEEN["accepted"] = SEEN["accepted"] or time.monotonic()
+        transport.write(self.greeting)
+
+    def data_received(self, data: bytes) -> None:
+        if self.octets > len(data) and not self.held:
+            self.octets -= len(data)
+            SEEN["octets"] += len(data)
+            return
+        self.held += data
+        replies: list[bytes] = []
+        while self.held and self.step(replies):
+            pass
+        if replies:
+            self.transport.write(b"".join(replies))
+
+    def step(self, replies: list[bytes]) -> bool:
+        """Take one command or a piece of a message off what is held; False when more has to come first."""
+        held = self.held
+        if self.octets:
+            taken = min(self.octets, len(held))
+            del held[:taken]
+            SEEN["octets"] += taken
+            self.octets -= taken
+            if not self.octets:
+                replies.append(self.arrived() if self.last else b"250 2.0.0 chunk\r\n")
+            return True
+        if self.in_data:
+            at = 0 if held.startswith(b".\r\n") else held.find(b"\r\n.\r\n")
+            if at < 0:
+                SEEN["octets"] += max(0, len(held) - 4)
+                del held[:-4]
+                return False
+            del held[: at + 5 if held[:1] != b"." or at else 3]
+            SEEN["octets"] += at
+            self.in_data = False
+            replies.append(self.arrived())
+            return True
+        end = held.find(b"\n")
+        if end < 0:
+            return False
+        line = bytes(held[:end]).rstrip(b"\r").upper()
+        del held[: end + 1]
+        verb = line[:4]
+        if verb == b"BDAT":
+            words = line.split()
+            self.octets, self.last = int(words[1]), words[-1] == b"LAST"
+            if not self.octets:
+                replies.append(self.arrived() if self.last else b"250 2.0.0 chunk\r\n")
+        elif verb == b"DATA":
+            self.in_data = True
+            replies.append(b"354 go on\r\n")
+        elif verb == b"EHLO":
+            lines = [b"sink.test", *self.extensions]
+            replies += [b"250-" + text + b"\r\n" for text in lines[:-1]] + [b"250 " + lines[-1] + b"\r\n"]
+        elif verb == b"QUIT":
+            replies.append(b"221 2.0.0 bye\r\n")
+            self.transport.write(b"".join(replies))
+            replies.clear()
+            self.transport.close()
+            return False
+        else:
+            if verb == b"RCPT" and MARK in line and not SEEN["marked"]:
+                SEEN["marked"] = time.monotonic()
+            replies.append(b"250 2.0.0 ok\r\n")
+        return True
+
+    def arrived(self) -> bytes:
+        now = time.monotonic()
+        SEEN["messages"] += 1
+        SEEN["first"] = SEEN["first"] or now
+        SEEN["last"] = now
+        return b"250 2.0.0 taken\r\n"
+
+
+class Stalled(asyncio.Protocol):
+    """It keeps the connection and says nothing."""
+
+
+def addresses(text: str) -> list[str]:
+    first, _, count = text.partition("+")
+    return [str(ipaddress.ip_address(first) + i) for i in range(int(count or 1))]
+
+
+async def main(port: str, extensions: str, *places: str) -> None:
+    Session.extensions = [e.encode() for e in extensions.split(",") if e != "-"]
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    loop = asyncio.get_running_loop()
+    cut = places.index("--stall") if "--stall" in places else len(places)
+    for kind, texts in ((Session, places[:cut]), (Stalled, places[cut + 1 :])):
+        for text in texts:
+            for address in addresses(text):
+                await loop.create_server(kind, address, int(port), backlog=1000)
+    ended = loop.create_future()
+
+    def asked() -> None:
+        if os.read(0, 4096):
+            print(json.dumps(SEEN), flush=True)
+        elif not ended.done():
+            ended.set_result(None)
+
+    loop.add_reader(0, asked)
+    print("ready", flush=True)
+    await ended
+
+
+if __name__ == "__main__":
+    asyncio.run(main(*sys.argv[1:]))
