@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections import deque
 
 from mailstrom_cli.policy import concurrency, retry
+from mailstrom_cli.queue.line import Line
 from mailstrom_cli.store.base import HostState
-from mailstrom_cli.values import value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,23 +19,12 @@ if TYPE_CHECKING:
 log = logging.getLogger("mailstrom")
 
 
-@value
-class Waiting:
-    """A message with recipients whose turn at a next hop will come; who they are is looked up then.
-
-    forced: whatever the schedule says of them.
-    """
-
-    id: str
-    forced: bool
-
-
 class Destination:
     """One next hop. Its back-off is kept in the store, so that a restart or another process knows of it."""
 
     def __init__(self, next_hop: NextHop, limit: int, store: Store) -> None:
         self.next_hop = next_hop
-        self.waiting: deque[Waiting] = deque()
+        self.waiting = Line()
         self.active = 0
         self.offered = False  # it stands in the scheduler's line of those that may dial
         self._limit = limit
@@ -47,7 +35,7 @@ class Destination:
     @property
     def ready(self) -> bool:
         """Somebody waits and the window is open."""
-        return bool(self.waiting) and self.active < self._window
+        return len(self.waiting) > 0 and self.active < self._window
 
     def backing_off(self, now: float) -> HostState | None:
         """The back-off, while it lasts; one that a wrong clock made does not."""

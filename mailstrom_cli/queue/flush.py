@@ -17,7 +17,7 @@ from mailstrom_cli.queue.processes import in_processes, share, worthwhile
 from mailstrom_cli.queue.scheduler import Scheduler
 from mailstrom_cli.queue.stopping import stopped_by_signals
 from mailstrom_cli.queue.trigger import ALL, flush_lines
-from mailstrom_cli.store.base import SWEPT
+from mailstrom_cli.store.base import SWEPT, Scheduled
 from mailstrom_cli.transport.registry import Transports
 
 TYPE_CHECKING = False
@@ -53,9 +53,10 @@ def flush(
     """
     now = time.time()
     insist = everything or bool(ids)
-    todo = ids or [
+    listed = (
         item.id for item in store.scheduled() if everything or retry.to_look_at(item.due, now, settings.retry)
-    ]
+    )
+    todo = ids or list(dict.fromkeys(listed))
     if someone_runs(store):
         before = {id: _waiting(store, id, now, settings, insist=insist) for id in todo}
         if all(store.wake(line) for line in flush_lines([ALL] if everything else ids)):
@@ -151,8 +152,7 @@ async def _flush(
     if force:
         scheduler.force(ids)
     else:
-        for id in ids:
-            scheduler.add(id, 0.0)
+        scheduler.load(Scheduled(id, 0.0) for id in ids)
     if seconds is not None:
         loop = asyncio.get_running_loop()
         loop.call_later(seconds, scheduler.stop)

@@ -109,8 +109,7 @@ class _Runner:
 
     def _look(self) -> None:
         try:
-            for item in self._store.scheduled():
-                self._scheduler.add(item.id, item.due)
+            self._scheduler.load(self._store.scheduled())
         except OSError as error:
             log.error("the spool cannot be listed: %s", error)
 
@@ -125,7 +124,7 @@ class _Runner:
             if words[:1] != [FLUSH]:
                 # A submit, or a command that changed a message, tells its id.
                 for id in words:
-                    self._scheduler.add(id, time.time())
+                    self._scheduler.announce(id)
             elif words[1:] == [ALL]:
                 self._scheduler.force(item.id for item in self._store.scheduled())
             elif words[1:]:

@@ -1,16 +1,17 @@
-"""Decides who is tried when: due times on a heap, messages waiting by next hop, a window for each.
+"""Decides who is tried when: a calendar of due times, messages waiting by next hop, a window for each.
 
 One event loop in one thread: what the work per message costs is a few system calls and one round trip, an
 idle connection costs no thread, and nothing here needs a lock. Other processes may work on the same store;
 the lease of each message keeps them apart.
 
-    heap --due--> plan: who has to go where --> destination.waiting --window--> attempt --> record --> heap
+    calendar --due--> plan: who has to go where --> destination.waiting --window--> attempt --> record
+        ^                                                                                          |
+        +------------------------------------- next attempt ---------------------------------------+
 """
 
 from __future__ import annotations
 
 import asyncio
-import heapq
 import logging
 from collections import deque
 
@@ -19,8 +20,10 @@ from mailstrom_cli.mail.status import UNFINISHED
 from mailstrom_cli.policy import retry
 from mailstrom_cli.policy.routing import Router
 from mailstrom_cli.queue.attempt import Tools, attempt, log_results, record
-from mailstrom_cli.queue.destination import Destination, Waiting
+from mailstrom_cli.queue.calendar import Calendar
+from mailstrom_cli.queue.destination import Destination
 from mailstrom_cli.queue.leases import Leases
+from mailstrom_cli.queue.line import UNKNOWN, Waiting, stream_of
 from mailstrom_cli.store.base import DamagedMessage
 
 TYPE_CHECKING = False
@@ -31,7 +34,7 @@ if TYPE_CHECKING:
     from mailstrom_cli.config.schema import Settings
     from mailstrom_cli.mail.status import Result
     from mailstrom_cli.policy.routing import NextHop
-    from mailstrom_cli.store.base import Lease, Store
+    from mailstrom_cli.store.base import Lease, Scheduled, Store
     from mailstrom_cli.store.entry import Entry, Event
     from mailstrom_cli.transport.registry import Transports
 
@@ -70,8 +73,10 @@ class Scheduler:
         self._tools = Tools(settings, Router(settings), transports, clock, rng, self._record)
         self._on_result = on_result
         self._once = once
-        self._heap: list[tuple[float, str]] = []
-        self._due: dict[str, float] = {}  # what counts of the heap: an id moved forward leaves a stale item
+        self._calendar = Calendar()
+        self._new: deque[str] = (
+            deque()
+        )  # just submitted: looked at first, so that none waits behind a backlog
         self._planned: dict[str, int] = {}  # in how many places a message waits or is attempted
         self._forced: set[str] = set()
         self._trouble: dict[str, int] = {}
@@ -88,12 +93,25 @@ class Scheduler:
 
     def add(self, id: str, due: float) -> None:
         """Have a message looked at when it is due, or sooner if it already was to be."""
-        # What seems to wait for longer is looked at: the clock may have been wrong.
-        due = min(due, self._clock() + retry.longest(self._tools.settings.retry))
-        if id not in self._planned and due < self._due.get(id, float("inf")):
-            self._due[id] = due
-            heapq.heappush(self._heap, (due, id))
+        if id not in self._planned and self._calendar.add(id, min(due, self._latest())):
             self._changed.set()
+
+    def load(self, items: Iterable[Scheduled]) -> None:
+        """Have all that the store lists looked at when it is due."""
+        self._calendar.load(items, self._planned, self._latest())
+        self._changed.set()
+
+    def announce(self, id: str) -> None:
+        """Have a message looked at now that somebody has just submitted or changed."""
+        if len(self._new) < ENOUGH_WAITING:
+            self._new.append(id)
+            self._changed.set()
+        else:
+            self.add(id, self._clock())
+
+    def _latest(self) -> float:
+        """What seems to wait for longer is looked at then: the clock may have been wrong."""
+        return self._clock() + retry.longest(self._tools.settings.retry)
 
     def force(self, ids: Iterable[str]) -> None:
         """Try these now, whatever back-off says of them or their next hops; what is under way, once more."""
@@ -107,7 +125,7 @@ class Scheduler:
             settings, Router(settings), transports, self._clock, self._tools.rng, self._record
         )
         for destination in self._destinations.values():
-            while destination.waiting:
+            while len(destination.waiting):
                 waiting = destination.waiting.popleft()
                 if waiting.forced:
                     self._forced.add(waiting.id)
@@ -151,8 +169,9 @@ class Scheduler:
     async def _wait(self) -> None:
         """Until something changes or the next message is due."""
         timer = None
-        if self._heap and not self._once and not self._stopping:
-            seconds = min(max(0.0, self._heap[0][0] - self._clock()), LONGEST_SLEEP)
+        due = self._calendar.next_due()
+        if due is not None and not self._once and not self._stopping:
+            seconds = min(max(0.0, due - self._clock()), LONGEST_SLEEP)
             timer = asyncio.get_running_loop().call_later(seconds, self._changed.set)
         try:
             await self._changed.wait()
@@ -165,28 +184,31 @@ class Scheduler:
     def _plan_due(self) -> bool:
         """Plan some of what is due; whether there is more."""
         now = self._clock() + retry.SLACK
+        for _ in range(min(PLANNED_AT_ONCE, len(self._new))):
+            self._plan(self._new.popleft(), now, new=True)
         only = self._tools.router.only
         if (
             only is not None
             and only in self._destinations
             and len(self._destinations[only].waiting) >= ENOUGH_WAITING
         ):
-            return False  # each attempt that ends has this looked at again
+            return bool(self._new)  # each attempt that ends has this looked at again
         for _ in range(PLANNED_AT_ONCE):
-            if not self._heap or self._heap[0][0] > now:
-                return False
-            due, id = heapq.heappop(self._heap)
-            if self._due.get(id) == due:
-                del self._due[id]
-                self._plan(id, now)
+            id = self._calendar.pop(now)
+            if id is None:
+                return bool(self._new)
+            self._plan(id, now)
         return True
 
-    def _plan(self, id: str, now: float) -> None:
+    def _plan(self, id: str, now: float, *, new: bool = False) -> None:
         """Find a place to wait for each next hop of a message."""
+        if id in self._planned:
+            return
         forced = id in self._forced
         self._forced.discard(id)
-        if self._tools.router.only is not None:  # whether it is due at all is seen when it is leased
-            self._place(id, {self._tools.router.only}, forced=forced)
+        if self._tools.router.only is not None and not new:
+            # Whether it is due at all is seen when it is leased.
+            self._place(id, {self._tools.router.only}, UNKNOWN, forced=forced)
             return
         try:
             entry = self._store.read(id)
@@ -211,15 +233,15 @@ class Scheduler:
         if not hops:
             self._again(id, entry)
             return
-        self._place(id, hops, forced=forced)
+        self._place(id, hops, stream_of(entry.envelope.reverse_path), forced=forced)
 
-    def _place(self, id: str, hops: set[NextHop], *, forced: bool) -> None:
+    def _place(self, id: str, hops: set[NextHop], stream: str, *, forced: bool) -> None:
         self._planned[id] = len(hops)
         for hop in hops:
             destination = self._destination(hop)
             if forced:
                 destination.forgive()
-            destination.waiting.append(Waiting(id, forced))
+            destination.waiting.append(Waiting(id, forced), stream)
             self._offer(destination)
 
     def _put_right(self, id: str) -> None:
@@ -295,7 +317,7 @@ class Scheduler:
             again = self._troubled(id, error)
         finally:
             sent()
-            if not destination.waiting and not destination.active:
+            if not len(destination.waiting) and not destination.active:
                 self._forget(destination)
             self._leave(id, again)
 
@@ -331,7 +353,7 @@ class Scheduler:
         self._changed.set()
 
     def _leave(self, id: str, again: float | None) -> None:
-        """A message has left one of its places; from the last one it goes back to the heap."""
+        """A message has left one of its places; from the last one it goes back to the calendar."""
         self._planned[id] -= 1
         if self._planned[id]:
             return

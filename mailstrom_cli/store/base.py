@@ -106,8 +106,9 @@ class Store(Protocol):
         there is no room now."""
 
     def scheduled(self) -> Iterator[Scheduled]:
-        """Every unfinished message that is not held, in no order, without opening any. What is due may still
-        turn out, when leased, to be final, held or due later: the lease's entry is right."""
+        """Every unfinished message that is not held, in no order, without opening any; one that is moved
+        meanwhile may come twice. What is due may still turn out, when leased, to be final, held or due later:
+        the lease's entry is right."""
 
     def ids(self, states: Sequence[str]) -> Iterator[str]:
         """The ids of all messages in these states, oldest first."""

@@ -145,10 +145,10 @@ class Spool(Tree):
     # --- the index: names and times, no sidecar is opened ---
 
     def scheduled(self) -> Iterator[Scheduled]:
-        due: dict[str, float] = {}  # of what moves from queued to deferred meanwhile, the latter counts
         for state in UNFINISHED:
-            due.update({id: held.st_mtime for id, held in self.scan(state) if held.st_mtime_ns != HELD})
-        return (Scheduled(id, when) for id, when in due.items())
+            for id, held in self.scan(state):
+                if held.st_mtime_ns != HELD:
+                    yield Scheduled(id, held.st_mtime)
 
     def ids(self, states: Sequence[str]) -> Iterator[str]:
         return iter(sorted(self.names(states)))

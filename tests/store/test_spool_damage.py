@@ -160,7 +160,11 @@ def test_a_directory_that_cannot_be_opened_is_named_in_full(
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
 
     monkeypatch.setattr(os, "open", denied)
-    for look in (lambda: spool.ids(["queued"]), lambda: spool.read("0" * 16), spool.scheduled):
+    for look in (
+        lambda: spool.ids(["queued"]),
+        lambda: spool.read("0" * 16),
+        lambda: list(spool.scheduled()),
+    ):
         with pytest.raises(PermissionError, match=str(root / "queued")):
             look()
 
