@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .group import Group, ask, group, program, sh, within
+from .group import Group, group, program, sh, within
 from .sinks import DNS_PORT, HOST, PORT
 
 if TYPE_CHECKING:
@@ -98,18 +98,3 @@ class Mailstrom:
 
     def __exit__(self, *_: object) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
-
-
-def floor_drain(state: Path, count: int, connections: int, processes: int, netns: str = "", host: str = HOST):  # noqa: ANN201
-    """The Python floor: a folder of messages with JSON sidecars, sent and removed."""
-    import json
-
-    from .programs.floors import SIDECAR
-
-    folder = state / "floor"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
-    for i in range(count):
-        (folder / f"{i}.eml").write_bytes(message())
-        (folder / f"{i}.json").write_text(json.dumps(SIDECAR))
-    return ask("floors", "drain", host, PORT, folder, connections, processes, netns=netns)

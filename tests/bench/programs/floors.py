@@ -1,6 +1,7 @@
 """What plain Python can do on this machine. Each prints one line of JSON.
 
     floors.py drain HOST PORT FOLDER CONNECTIONS PROCESSES    send FOLDER/*.eml, with sidecars, and remove them
+    floors.py fill FOLDER MESSAGE COUNT                       make FOLDER for `drain`
     floors.py list FOLDER [NAME]      scandir + read + json of FOLDER/*, or of FOLDER/*/NAME
     floors.py make FOLDER COUNT       files for `list`
     floors.py send HOST PORT FILE     cp FILE, and send it on a plain socket
@@ -113,6 +114,17 @@ def drain(host: str, port: int, folder: str, connections: int, processes: int) -
     return {"msgs_per_s": len(paths) / wall, "cpu_ms": cpu * 1e3 / len(paths)}
 
 
+def fill(folder: str, message: str, count: int) -> dict[str, float]:
+    os.makedirs(folder)
+    data = read(message)
+    for i in range(count):
+        with open(f"{folder}/{i}.eml", "wb") as file:
+            file.write(data)
+        with open(f"{folder}/{i}.json", "w") as sidecar:
+            json.dump(SIDECAR, sidecar)
+    return {"count": count}
+
+
 # --- listing ---
 
 
@@ -160,5 +172,5 @@ def take(host: str, port: int) -> dict[str, float]:
 
 if __name__ == "__main__":
     given = [int(text) if text.isdigit() else text for text in sys.argv[2:]]
-    programs = {"drain": drain, "make": make, "list": list_all, "send": send, "take": take}
+    programs = {"drain": drain, "fill": fill, "make": make, "list": list_all, "send": send, "take": take}
     print(json.dumps(programs[sys.argv[1]](*given)))  # type: ignore[operator]
