@@ -9,11 +9,11 @@ from mailstrom_cli.smtp.dialog import Read, SessionFailed, Write
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Generator, Hashable
+    from collections.abc import Generator, Hashable, Sequence
 
     from mailstrom_cli.mail.reply import Reply
     from mailstrom_cli.net.driver import Conversation
-    from mailstrom_cli.smtp.dialog import Capabilities, Effect
+    from mailstrom_cli.smtp.dialog import Answer, Capabilities, Effect
 
 IDLE_SECONDS = 5.0
 """How long an unused session is kept: longer than the gaps in a stream of mail, shorter than servers mind."""
@@ -40,12 +40,28 @@ class Session:
         self.unclean = False  # a transaction that was sent at once may have left its sender behind
         self._idle_since = asyncio.get_running_loop().time()
 
+    def begin(self) -> bool:
+        """A transaction begins; whether with RSET, since what the one before left behind is not known."""
+        unclean, self.unclean = self.unclean, "CHUNKING" in self.offered
+        self.used += 1
+        self.undecided += 1
+        return unclean
+
+    def end(self, answers: Sequence[Answer] = ()) -> None:
+        """A transaction is over. When a message was taken and nothing follows, no sender is set."""
+        self.undecided -= 1
+        if not self.undecided and any(
+            a.stage == stages.DOT and a.reply and a.reply.positive for a in answers
+        ):
+            self.unclean = False
+
     @property
     def fit(self) -> bool:
         """For another transaction, now."""
-        if self.undecided:
-            return not self.conversation.broken and self.undecided < IN_FLIGHT
-        return not self.conversation.broken and self.conversation.stream.idle
+        stream = self.conversation.stream
+        if self.conversation.broken or self.undecided >= IN_FLIGHT:
+            return False
+        return stream.open if self.undecided else stream.idle
 
     @property
     def lively(self) -> bool:
@@ -81,7 +97,7 @@ class Pool:
 
     def sent(self, session: Session) -> bool:
         """The message is on its way, and only replies are waited for: whether another may follow at once."""
-        if session.fit and session.used < self._most and not self._closed:
+        if session.fit and session.used < self._most and self._count < self._limit and not self._closed:
             self._offer(session)
             return True
         return False

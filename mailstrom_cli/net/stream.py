@@ -115,9 +115,14 @@ class Stream(asyncio.Protocol):
     # --- what the driver calls ---
 
     @property
+    def open(self) -> bool:
+        """What is written can still reach the server."""
+        return self._lost is None
+
+    @property
     def idle(self) -> bool:
         """Open, and the server has said nothing since its last reply: fit for another transaction."""
-        return self._lost is None and not self._parser.pending
+        return self.open and not self._parser.pending
 
     @property
     def answered(self) -> bool:

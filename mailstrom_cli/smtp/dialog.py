@@ -218,8 +218,8 @@ def transaction(
     try:
         if "PIPELINING" not in session:
             yield from _step_by_step(session, envelope, commands, told, lmtp=lmtp, reset=reset)
-        elif "CHUNKING" in session and ahead:
-            yield from _at_once(envelope, commands, told, lmtp=lmtp, reset=reset)
+        elif "CHUNKING" in session and ahead and not lmtp:  # how many replies LMTP has, the envelope decides
+            yield from _at_once(envelope, commands, told, reset=reset)
         else:
             yield from _in_two_steps(session, envelope, commands, told, lmtp=lmtp, reset=reset)
     except SessionFailed as end:
@@ -298,7 +298,7 @@ def _in_two_steps(
 
 
 def _at_once(
-    envelope: Envelope, commands: list[bytes], told: _Told, *, lmtp: bool, reset: bool
+    envelope: Envelope, commands: list[bytes], told: _Told, *, reset: bool
 ) -> Generator[Effect, Reply, None]:
     """The envelope and the message, then all replies. Whatever was refused, the server takes the whole chunk
     and answers it (RFC 3030, 2)."""
@@ -307,16 +307,16 @@ def _at_once(
     told.sent = True
     if early is None:
         yield from _envelope(told, reset=reset)
-    if told.waiting or lmtp:
-        yield from _replies(told, early, lmtp=lmtp)
+    if told.waiting:
+        yield from _replies(told, early, lmtp=False)
     else:
         yield Read(stages.DOT)
 
 
 def _envelope(told: _Told, *, reset: bool) -> Generator[Effect, Reply, Reply]:
     """The replies to an envelope that was sent in one piece; the one to MAIL."""
-    if reset:
-        yield Read(stages.RSET)
+    if reset and (reply := (yield Read(stages.RSET))).code == 421:
+        told.rest(Answer(stages.MAIL, reply))  # nothing of this message was looked at
     mail = yield Read(stages.MAIL)
     if not mail.positive:
         told.rest(Answer(stages.MAIL, mail))

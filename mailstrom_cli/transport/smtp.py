@@ -311,9 +311,8 @@ class SmtpTransport:
         """One transaction; the session, unless it went back to the pool with the message. more: the job goes
         on with it."""
         ahead = job.envelope.size <= AHEAD_OCTETS and session.lively
-        dialogue = transaction(
-            session.offered, job.envelope, batch, lmtp=way.lmtp, ahead=ahead, reset=session.unclean
-        )
+        reset = session.begin()
+        dialogue = transaction(session.offered, job.envelope, batch, lmtp=way.lmtp, ahead=ahead, reset=reset)
         passed_on = False
 
         def sent() -> None:
@@ -322,9 +321,7 @@ class SmtpTransport:
             if passed_on:
                 job.sent()
 
-        session.used += 1
-        session.undecided += 1
-        session.unclean = "CHUNKING" in session.offered
+        answers: list[Answer] = []
         try:
             with job.open_message() as message:
                 answers = await session.conversation.drive(
@@ -336,11 +333,9 @@ class SmtpTransport:
         except OSError as error:
             raise SessionFailed(unreadable(error)) from None
         finally:
-            session.undecided -= 1
+            session.end(answers)
             if passed_on:
                 self._pool.give(session)
-        if not session.undecided and any(a.stage == stages.DOT and a.reply is not None for a in answers):
-            session.unclean = False
         return answers, None if passed_on else session
 
 
