@@ -12,13 +12,14 @@ import os
 import signal
 import sys
 import threading
+from contextlib import contextmanager
 
 from mailstrom_cli.errors import TEMPORARY, MailstromError
 from mailstrom_cli.values import replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from types import FrameType
 
     from mailstrom_cli.config.schema import Settings
@@ -52,28 +53,42 @@ def share(settings: Settings, processes: int) -> Settings:
 def in_processes(work: Sequence[Callable[[], None]]) -> None:
     """Do each piece of work in a process of its own, the first one in this. Whatever ends this one early ends
     the others. Raises MailstromError when one of them failed, which has told why."""
+    if len(work) == 1:
+        work[0]()
+        return
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
     children: list[int] = []
     codes: list[int] = []
-    try:
-        for piece in work[1:]:
-            child = os.fork()
-            if child == 0:
-                _work_and_exit(piece)
-            children.append(child)
-        work[0]()
-        _wait(children, codes)
-    except BaseException:
-        _stop(children)
-        raise
-    finally:
-        while children:
+    with _sigterm_passed_on(children):
+        try:
+            for piece in work[1:]:
+                children.append(_fork(piece))
+            work[0]()
+            _wait(children, codes)
+        except BaseException:
+            _stop(children)
+            raise
+        finally:
             _wait(children, codes)
     if any(codes):
         raise MailstromError(
             "a part of the pass ended early; the log says why", "the next one goes on from here", TEMPORARY
         )
+
+
+def _fork(piece: Callable[[], None]) -> int:
+    """The pid of a process that does it. SIGTERM waits until that has put off our handler."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM,))
+    try:
+        child = os.fork()
+        if child == 0:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM,))
+            _work_and_exit(piece)
+        return child
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM,))
 
 
 def _work_and_exit(piece: Callable[[], None]) -> None:
@@ -93,22 +108,29 @@ def _work_and_exit(piece: Callable[[], None]) -> None:
         os._exit(code)
 
 
-def _wait(children: list[int], codes: list[int]) -> None:
-    """Until the children have ended; SIGTERM meanwhile is passed on to them."""
+@contextmanager
+def _sigterm_passed_on(children: Sequence[int]) -> Iterator[None]:
+    """SIGTERM ends the children, and so what they are waited for."""
 
     def pass_on(number: int, frame: FrameType | None) -> None:
         _stop(children)
 
-    main = threading.current_thread() is threading.main_thread()
-    before = signal.signal(signal.SIGTERM, pass_on) if main else None
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, pass_on)
     try:
-        while children:
-            _, status = os.waitpid(children[0], 0)
-            children.pop(0)
-            codes.append(os.waitstatus_to_exitcode(status))
+        yield
     finally:
-        if main:
-            signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGTERM, before)
+
+
+def _wait(children: list[int], codes: list[int]) -> None:
+    """Until the children have ended."""
+    while children:
+        _, status = os.waitpid(children[0], 0)
+        children.pop(0)
+        codes.append(os.waitstatus_to_exitcode(status))
 
 
 def _stop(children: Sequence[int]) -> None:
