@@ -1,17 +1,19 @@
 """A server as a state machine without sockets: bytes in, replies out, and what each recipient is to be told.
 
 It reads strictly (RFC 5321, 2920, 3030): what a client must not write is an AssertionError. `decide(stage)`
-gives the code of each reply that the state leaves open; every reply has a number of its own in its text.
+gives the code of each reply that the state leaves open; after a 421 nothing more is heard. Every reply has a
+number of its own in its text.
 """
 
 from __future__ import annotations
 
+import itertools
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 PATH = re.compile(r"(?:MAIL FROM|RCPT TO):<([^<>]*)>(?: .*)?")
 
@@ -71,7 +73,13 @@ class Model:
     3030 says nothing.  unread: replies that the client has not taken yet (the test takes them)."""
 
     def __init__(
-        self, offered: frozenset[str], decide: Callable[[str], int], *, lmtp: bool = False, keeps: bool = True
+        self,
+        offered: frozenset[str],
+        decide: Callable[[str], int],
+        *,
+        lmtp: bool = False,
+        keeps: bool = True,
+        numbers: Iterator[int] | None = None,
     ) -> None:
         self.offered = offered
         self.heard: list[Heard] = []
@@ -82,7 +90,8 @@ class Model:
         self._now: Heard | None = None
         self._pending = b""
         self._reading = False  # a message after DATA
-        self._number = 0
+        self._numbers = numbers or itertools.count(1)
+        self.over = False  # 421 was said: nothing more is heard
 
     def feed(self, data: bytes) -> None:
         """Replies are appended to `unread`."""
@@ -93,6 +102,8 @@ class Model:
             pass
 
     def _step(self) -> bool:
+        if self.over:
+            return False
         if self._reading:
             return self._message()
         line, end, rest = self._pending.partition(b"\r\n")
@@ -108,9 +119,9 @@ class Model:
         return True
 
     def _say(self, stage: str, code: int | None = None) -> Said:
-        self._number += 1
-        said = Said(stage, self._decide(stage) if code is None else code, self._number)
+        said = Said(stage, self._decide(stage) if code is None else code, next(self._numbers))
         self.unread.append(said)
+        self.over = self.over or said.code == 421
         return said
 
     def _ehlo(self, line: str) -> None:
@@ -123,7 +134,7 @@ class Model:
 
     def _rset(self, line: str) -> None:
         self._now = None
-        self._say("rset", 250)
+        self._say("rset")
 
     def _mail(self, line: str) -> None:
         assert self._now is None, f"nested: {line}"

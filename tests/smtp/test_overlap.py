@@ -96,9 +96,11 @@ def test_each_recipient_gets_the_reply_that_was_meant_for_it(
     keeps: bool,
 ) -> None:
     codes, early = iter(refusals), iter(turns)
-    model = Model(
-        frozenset(offered), lambda stage: next(codes, None) or ACCEPTS[stage], lmtp=lmtp, keeps=keeps
-    )
+
+    def decide(stage: str) -> int:
+        return 250 if stage == "rset" else next(codes, None) or ACCEPTS[stage]
+
+    model = Model(frozenset(offered), decide, lmtp=lmtp, keeps=keeps)
     transactions = [Transaction(n, *of_it, lmtp) for n, of_it in enumerate(plan)]
 
     async def all_of_them() -> None:
