@@ -22,7 +22,9 @@ SECTIONS = ("drain", "slow", "submit", "scale", "many", "long", "idle")
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    parser.add_argument("sections", nargs="*", metavar="SECTION", help=f"of {' '.join(SECTIONS)} (default: all)")
+    parser.add_argument(
+        "sections", nargs="*", metavar="SECTION", help=f"of {' '.join(SECTIONS)} (default: all)"
+    )
     parser.add_argument("--runs", type=int, help="runs of each figure (default 3)")
     parser.add_argument("--quick", action="store_true", help="small sizes, to see that everything works")
     parser.add_argument("--full", action="store_true", help="with a queue of 1,000,000 (an hour more, 20 GB)")

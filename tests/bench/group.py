@@ -32,8 +32,8 @@ def program(name: str, *arguments: object) -> list[str]:
 
 def sh(command: Sequence[str], seconds: float = SECONDS_MOST, **options: Any) -> str:
     """Its output. Raises RuntimeError with the end of all that it said."""
-    done = subprocess.run(
-        command, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=seconds, **options
+    done: subprocess.CompletedProcess[str] = subprocess.run(
+        command, text=True, capture_output=True, timeout=seconds, **options
     )
     if done.returncode:
         said = (done.stdout[-200:] + done.stderr[-600:]).strip()
@@ -66,8 +66,9 @@ class Group:
         command = within(netns) + list(command)
         if self.dir:
             command = ["sh", "-c", 'echo $$ > "$0/cgroup.procs"; exec "$@"', str(self.dir), *command]
-        silent = {k: subprocess.DEVNULL for k in ("stdin", "stdout", "stderr") if k not in options}
-        child = subprocess.Popen(command, text=True, **silent, **options)
+        for stream in ("stdin", "stdout", "stderr"):
+            options.setdefault(stream, subprocess.DEVNULL)
+        child: subprocess.Popen[str] = subprocess.Popen(command, text=True, **options)
         self.children.append(child)
         return child
 

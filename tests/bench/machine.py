@@ -58,7 +58,8 @@ def facts() -> dict[str, Any]:
     }
 
 
-UNSHARE = "unshare --mount --net --pid --fork --kill-child --mount-proc --propagation private".split()
+UNSHARE = ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"]
+UNSHARE += ["--propagation", "private"]
 
 
 def enter() -> None:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .group import Group, group, program, sh, within
 from .sinks import DNS_PORT, HOST, PORT
@@ -57,7 +57,7 @@ class Mailstrom:
         sh(program("fill", self.config, self.spool, self.message, count, later, text))
         return count / (time.perf_counter() - began)
 
-    def run(self, *arguments: object, **options: object) -> str:
+    def run(self, *arguments: object, **options: Any) -> str:
         return sh(within(self.netns) + self.command(*arguments), **options)
 
     def flush(self, seconds: float = 900) -> dict[str, float]:
@@ -71,9 +71,9 @@ class Mailstrom:
                 if time.perf_counter() - began > seconds:
                     raise TimeoutError(f"flush took more than {seconds:g} s")
                 time.sleep(0.005)
+                peak = max(peak, made.peak_mb())
                 if time.perf_counter() - looked > 0.2:  # a look at smaps stops the process for a moment
-                    pss, peak = max(pss, made.pss_mb()), max(peak, made.peak_mb())
-                    looked = time.perf_counter()
+                    pss, looked = max(pss, made.pss_mb()), time.perf_counter()
             wall = time.perf_counter() - began
             assert child.stderr
             said = child.stderr.read()

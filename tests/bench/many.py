@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .sizes import Sizes
 
 HEALTHY, STALLED, REFUSED = "127.1.0.1", "127.2.0.1", "127.3.0.1"  # the first of each
-LIMIT = 180.0
+LIMIT = 120.0
 BAD = 0.05  # the share of the domains that stall, and of those that refuse
 SECTION = "many"
 
@@ -69,9 +69,7 @@ def mixed(report: Report, state: Path, sizes: Sizes) -> None:
         report.add(SECTION, label, **until_healthy(state, some, each, len(healthy), bad))
 
 
-def until_healthy(
-    state: Path, places: Sequence[str], each: int, healthy: int, bad: int
-) -> dict[str, float]:
+def until_healthy(state: Path, places: Sequence[str], each: int, healthy: int, bad: int) -> dict[str, float]:
     """From the start of `run` until the last message for a healthy domain has arrived."""
     wanted = healthy * each
     with (
@@ -86,10 +84,12 @@ def until_healthy(
         complete = until(LIMIT, lambda: sink.tell()["messages"] >= wanted, 0.1)
         told = sink.tell()
         wall = told["last"] - began if complete else LIMIT
+        if not told["messages"]:
+            raise TimeoutError(f"nothing has arrived after {LIMIT:g} s")
         if not complete:
             print(f"many: {told['messages']} of {wanted} have arrived after {LIMIT:g} s")
         return {
-            "s": wall, "msgs_per_s": told["messages"] / wall, "cpu_ms": made.cpu_ms() / max(1, told["messages"]),
+            "s": wall, "msgs_per_s": told["messages"] / wall, "cpu_ms": made.cpu_ms() / told["messages"],
             "connections": told["connections"],
         }  # fmt: skip
 

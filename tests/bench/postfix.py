@@ -17,7 +17,19 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SMTP_PORT = 2526
-PRIVATE = "active bounce corrupt defer deferred flush hold incoming private saved trace".split()
+PRIVATE = [
+    "active",
+    "bounce",
+    "corrupt",
+    "defer",
+    "deferred",
+    "flush",
+    "hold",
+    "incoming",
+    "private",
+    "saved",
+]
+PRIVATE += ["trace"]
 SHARED = {"public": (0o710, "postdrop"), "maildrop": (0o730, "postdrop"), "pid": (0o755, "root")}
 WAITING = ("maildrop", "incoming", "active", "deferred")
 SERVICES = """

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import statistics
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 ROWS = (  # the work, and where its figures are: (section, key) and the labels of each column
     ("drain, msgs/s", "drain", "msgs_per_s"),

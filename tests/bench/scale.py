@@ -94,7 +94,7 @@ def memory(report: Report, state: Path, count: int) -> None:
             raise TimeoutError("`run` does not come to rest")
         if child.poll() is not None:
             raise RuntimeError("`run` has ended")
-        report.add("scale, memory", f"{count} queued", pss_mb=max(seen), at_rest_mb=seen[-1], start_cpu_ms=cpu)
+        report.add("scale, memory", f"{count} queued", pss_mb=max(seen), at_rest_mb=seen[-1])
 
 
 def first_delivery(report: Report, state: Path, count: int) -> None:
@@ -155,5 +155,3 @@ def first_and_all(command: Sequence[str], count: int) -> dict[str, float]:
     if lines < count or child.returncode:
         raise RuntimeError(f"{lines} lines of {count}, exit code {child.returncode}")
     return {"s": wall, "first_line_s": first - began}
-
-

@@ -14,8 +14,8 @@ from .sinks import CHUNKING, PIPELINING, PORT, our_sink
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from .group import Asked
     from .report import Report
-    from .sinks import Asked
     from .sizes import Sizes
 
 ONE_WAY = 0.025
@@ -120,5 +120,3 @@ def measure(report: Report, state: Path, sizes: Sizes) -> None:
                 told = report.attempt(f"{section}, {label}", work, state, count, connections, rtt, *more)
                 if told:
                     report.add(section, label, **told)
-
-

@@ -23,7 +23,7 @@ BATCH = "submit batch"
 SENDMAIL = "/usr/sbin/sendmail"
 
 
-def once(command: Sequence[str], stdin: Path, environment: dict[str, str]) -> float:
+def once(command: list[str], stdin: Path, environment: dict[str, str]) -> float:
     """Milliseconds from start to end of one command. Raises RuntimeError when it fails."""
     streams = [(os.POSIX_SPAWN_OPEN, 0, str(stdin), os.O_RDONLY, 0)]
     streams += [(os.POSIX_SPAWN_OPEN, fd, "/dev/null", os.O_WRONLY, 0) for fd in (1, 2)]

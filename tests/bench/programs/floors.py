@@ -1,11 +1,11 @@
 """What plain Python can do on this machine. Each prints one line of JSON.
 
-    floors.py drain HOST PORT FOLDER CONNECTIONS PROCESSES    send FOLDER/*.eml, with sidecars, and remove them
-    floors.py fill FOLDER MESSAGE COUNT                       make FOLDER for `drain`
-    floors.py list FOLDER [NAME]      scandir + read + json of FOLDER/*, or of FOLDER/*/NAME
-    floors.py make FOLDER COUNT       files for `list`
-    floors.py send HOST PORT FILE     cp FILE, and send it on a plain socket
-    floors.py take HOST PORT          take one connection's octets for `send`
+floors.py drain HOST PORT FOLDER CONNECTIONS PROCESSES    send FOLDER/*.eml and remove them
+floors.py fill FOLDER MESSAGE COUNT                       make FOLDER for `drain`
+floors.py list FOLDER [NAME]      scandir + read + json of FOLDER/*, or of FOLDER/*/NAME
+floors.py make FOLDER COUNT       files for `list`
+floors.py send HOST PORT FILE     cp FILE, and send it on a plain socket
+floors.py take HOST PORT          take one connection's octets for `send`
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 SIDECAR = {
     "format": 1, "id": "06fsh1s41cqtr9mk", "submitted": 1700000000.5, "reverse_path": "a@bench.test",
-    "recipients": [{"address": "c@dest.test"}], "message_id": "<bench@bench.test>", "size": 4200, "body": "7bit",
+    "recipients": [{"address": "c@dest.test"}], "message_id": "<bench@bench.test>", "size": 4200,
+    "body": "7bit",
 }  # fmt: skip
 
 
@@ -138,7 +139,8 @@ def make(folder: str, count: int) -> dict[str, float]:
 
 def list_all(folder: str, name: str = "") -> dict[str, float]:
     tail = f"/{name}" if name else ""
-    return {"count": sum(1 for entry in os.scandir(folder) if json.loads(read(entry.path + tail).split(b"\n")[0]))}
+    lines = (read(entry.path + tail).partition(b"\n")[0] for entry in os.scandir(folder))
+    return {"count": sum(1 for line in lines if json.loads(line))}
 
 
 # --- a long body ---

@@ -12,8 +12,8 @@ import asyncio
 import os
 import sys
 
-import dns.flags
 import dns.message
+import dns.rdatatype
 import dns.rrset
 
 TTL = 3600
@@ -32,8 +32,7 @@ def answer(question: bytes) -> bytes:
 
 
 class Names(asyncio.DatagramProtocol):
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.DatagramTransport)
+    def connection_made(self, transport: asyncio.DatagramTransport) -> None:  # type: ignore[override]
         self.transport = transport
 
     def datagram_received(self, data: bytes, addr: tuple[str | object, int]) -> None:
@@ -44,7 +43,12 @@ async def main(address: str, port: str) -> None:
     loop = asyncio.get_running_loop()
     await loop.create_datagram_endpoint(Names, (address, int(port)))
     ended = loop.create_future()
-    loop.add_reader(0, lambda: os.read(0, 4096) or ended.done() or ended.set_result(None))
+
+    def asked() -> None:
+        if not os.read(0, 4096) and not ended.done():
+            ended.set_result(None)
+
+    loop.add_reader(0, asked)
     print("ready", flush=True)
     await ended
 

@@ -2,10 +2,10 @@
 
     sink.py PORT EXTENSION,... ADDRESS[+COUNT]... [--stall ADDRESS+COUNT]
 
-EXTENSIONS are such as PIPELINING, CHUNKING, SIZE, 8BITMIME, or - for none. ADDRESS+COUNT are so many addresses
-in a row; those after --stall accept connections and never say anything. It prints `ready` once it listens, and
-for each line on stdin one line of JSON (times are of the monotonic clock, which all processes share). It ends
-with its stdin.
+EXTENSIONS are such as PIPELINING, CHUNKING, SIZE, 8BITMIME, or - for none. ADDRESS+COUNT are so many
+addresses in a row; those after --stall accept connections and never say anything. It prints `ready` once it
+listens, and for each line on stdin one line of JSON (times are of the monotonic clock, which all processes
+share). It ends with its stdin.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import sys
 import time
 
 MARK = b"TO:<MARK"  # the first recipient whose local part begins so is noted with its time
-SEEN = {"connections": 0, "messages": 0, "accepted": 0.0, "first": 0.0, "last": 0.0, "marked": 0.0, "octets": 0}
+SEEN = dict.fromkeys(("connections", "messages", "octets", "accepted", "first", "last", "marked"), 0.0)
 
 
 class Session(asyncio.Protocol):
@@ -61,13 +61,12 @@ class Session(asyncio.Protocol):
                 replies.append(self.arrived() if self.last else b"250 2.0.0 chunk\r\n")
             return True
         if self.in_data:
-            at = 0 if held.startswith(b".\r\n") else held.find(b"\r\n.\r\n")
+            at = held.find(b"\r\n.\r\n")
+            SEEN["octets"] += max(0, at if at >= 0 else len(held) - 4)
             if at < 0:
-                SEEN["octets"] += max(0, len(held) - 4)
                 del held[:-4]
                 return False
-            del held[: at + 5 if held[:1] != b"." or at else 3]
-            SEEN["octets"] += at
+            del held[: at + 5]
             self.in_data = False
             replies.append(self.arrived())
             return True
@@ -84,6 +83,7 @@ class Session(asyncio.Protocol):
                 replies.append(self.arrived() if self.last else b"250 2.0.0 chunk\r\n")
         elif verb == b"DATA":
             self.in_data = True
+            held[:0] = b"\r\n"  # the dot may stand in the first line
             replies.append(b"354 go on\r\n")
         elif verb == b"EHLO":
             lines = [b"sink.test", *self.extensions]

@@ -1,6 +1,6 @@
 """The least that a durable submit can be in Python: stdin to two synced files in a synced directory.
 
-    python -I -S submit_floor.py DIRECTORY
+python -I -S submit_floor.py DIRECTORY
 """
 
 import os
