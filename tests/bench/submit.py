@@ -12,7 +12,6 @@ from .mailstrom import BIN, Mailstrom, message
 from .postfix import Postfix
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
     from .report import Report
