@@ -83,7 +83,7 @@ class Patient:
     [
         # Behind DATA nothing may be sent; the end of the message before is answered together with it.
         (frozenset({"PIPELINING"}), lambda stages: "data" in stages, 1.1),
-        (frozenset({"PIPELINING", "CHUNKING"}), lambda stages: stages.count("bdat") >= 4, 0.5),
+        (frozenset({"PIPELINING", "CHUNKING"}), lambda stages: stages.count("bdat") >= 4, 0.4),
     ],
     ids=["one-a-message", "less-with-chunking"],
 )
