@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 HOSTS = ("127.0.0.1", "127.0.0.2")
 ACCEPTS = {"mail": 250, "rcpt": 250, "data": 354, "dot": 250, "bdat": 250, "rset": 250, "quit": 221}
 MESSAGES, SLOTS = 40, 3
-FAULTS = ["drop", "reset", "stall", "garbage", "cut"]
+FAULTS = ["drop", "reset", "stall", "garbage", "garbage", "cut"]
 QUICK = {f"smtp_timeout_{stage}": 0.5 for stage in ("mail", "rcpt", "data", "dot", "block", "rset", "quit")}
 
 
@@ -141,7 +141,7 @@ def body_of(n: int) -> bytes:
     return b"Subject: %d\r\n\r\n.dot\r\n" % n + b"line\r\n" * (30_000 if n % 13 == 5 else n)
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(8))
 @pytest.mark.parametrize(
     "offered",
     [
