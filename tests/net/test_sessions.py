@@ -121,6 +121,39 @@ def test_a_session_that_did_its_share_is_ended_with_quit(scripted) -> None:
     in_pool(server, test, most=3)
 
 
+def test_a_session_with_replies_to_come_counts_among_those_kept(scripted) -> None:
+    """Else each of them leaves its slot to another connection, and there is no end to them."""
+    server = scripted()
+
+    async def test(pool: Pool) -> None:
+        pool._limit = 1
+        first, second = await opened(server, "a"), await opened(server, "b")
+        first.begin()
+        second.begin()
+        assert pool.sent(first)
+        assert not pool.sent(second)
+        for session in (first, second):
+            session.end()
+            pool.give(session)
+
+    in_pool(server, test)
+
+
+def test_no_message_follows_on_a_connection_that_has_ended(scripted) -> None:
+    server = scripted()
+
+    async def test(pool: Pool) -> None:
+        session = await opened(server)
+        session.begin()
+        assert pool.sent(session)
+        session.conversation.stream.eof_received()
+        assert pool.take("a") is None
+        session.end()
+        pool.give(session)
+
+    in_pool(server, test)
+
+
 def test_a_broken_session_is_dropped(scripted) -> None:
     server = scripted()
 
