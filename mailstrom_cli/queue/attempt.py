@@ -44,12 +44,12 @@ class Tools:
 
 
 async def attempt(
-    lease: Lease, destination: Destination, tools: Tools, sent: Callable[[], None], *, forced: bool
+    lease: Lease, destination: Destination, tools: Tools, sent: Callable[[bool], None], *, forced: bool
 ) -> None:
     """Deliver to all recipients of a message that are due at this next hop, and record what came of it.
 
     Whatever a server has taken is on record before another server or transaction is begun. forced: they are
-    due whatever the schedule says. sent: called when the connection could take the next message.
+    due whatever the schedule says. sent: as in `Job`.
     """
     entry, settings = lease.entry, tools.settings
     waiting = _due(entry, destination, tools, forced=forced)
@@ -86,7 +86,7 @@ async def _try(
     batch: Sequence[RecipientState],
     destination: Destination,
     tools: Tools,
-    sent: Callable[[], None] | None,
+    sent: Callable[[bool], None] | None,
 ) -> None:
     """One job: its results are recorded at the latest when it has ended."""
     entry, now, settings = lease.entry, tools.clock(), tools.settings.retry

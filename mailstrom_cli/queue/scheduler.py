@@ -291,13 +291,15 @@ class Scheduler:
     async def _attempt(self, waiting: Waiting, destination: Destination) -> None:
         id, again, occupied = waiting.id, None, True
 
-        def sent() -> None:
-            """Only replies are waited for: the next message may follow on the same connection."""
+        def sent(done: bool) -> None:
+            """Only replies are waited for, and the next message may follow on the same connection; or another
+            host has to be asked, and until that has ended nobody new may dial instead."""
             nonlocal occupied
-            if occupied:
-                occupied = False
-                self._dialling -= 1
-                destination.active -= 1
+            change = occupied - (not done)
+            occupied = not done
+            self._dialling -= change
+            destination.active -= change
+            if change > 0:
                 self._offer(destination)
                 self._start()
 
@@ -316,7 +318,7 @@ class Scheduler:
         except Exception as error:
             again = self._troubled(id, error)
         finally:
-            sent()
+            sent(True)
             if not len(destination.waiting) and not destination.active:
                 self._forget(destination)
             self._leave(id, again)

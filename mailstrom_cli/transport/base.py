@@ -29,7 +29,7 @@ TEXT_LENGTH = 1000
 """Characters that are kept of what a server says; it may say half a megabyte to every recipient."""
 
 
-def nobody() -> None:
+def nobody(done: bool) -> None:
     """Nobody wants to be told."""
 
 
@@ -40,7 +40,8 @@ class Job:
     domain: theirs, for mx.  open_message: the message exactly as it is sent.
     final: to be told of results that nothing will change while the job goes on for others; what a server has
     taken is on record before the next one is asked.
-    sent: to be told when only replies are waited for, on a connection that could take the next message now.
+    sent: to be told True when only replies are waited for, on a connection that could take the next message
+    now, and False when a connection is needed (again).
     """
 
     id: str
@@ -50,7 +51,7 @@ class Job:
     open_message: Callable[[], BinaryIO]
     final: Callable[[Sequence[Result]], Awaitable[None]]
     circumstances: Circumstances
-    sent: Callable[[], None] = nobody
+    sent: Callable[[bool], None] = nobody
 
 
 class Transport(Protocol):

@@ -130,6 +130,7 @@ class SmtpTransport:
                 tls_required=way.level not in (tls.NONE, tls.MAY),
                 relay=via.scheme != "mx",
             )
+            job.sent(False)
             try:
                 session = await self._session(way, circumstances)
             except SessionFailed as failed:
@@ -264,6 +265,7 @@ class SmtpTransport:
                     waiting = waiting[most:]
                     continue
                 if held is None:  # another job has it by now
+                    job.sent(False)
                     held = session = await self._session(way, circumstances)
                 more, said = len(waiting) > len(batch), Transcript()
                 kept = session.used > 0
@@ -319,7 +321,7 @@ class SmtpTransport:
             nonlocal passed_on
             passed_on = self._pool.sent(session)
             if passed_on:
-                job.sent()
+                job.sent(True)
 
         answers: list[Answer] = []
         try:

@@ -120,8 +120,8 @@ async def deliver_all(sender: Sender, rng: Random) -> dict[str, list[Result]]:
         await slots.acquire()
         held = [True]
 
-        def sent() -> None:
-            if held:
+        def sent(done: bool) -> None:
+            if done and held:
                 held.clear()
                 slots.release()
 
@@ -131,7 +131,7 @@ async def deliver_all(sender: Sender, rng: Random) -> dict[str, list[Result]]:
         try:
             return envelope.reverse_path, await sender.smtp.deliver(job, via)
         finally:
-            sent()
+            sent(True)
 
     return dict(await asyncio.gather(*(one(n, body_of(n)) for n in range(MESSAGES))))
 
