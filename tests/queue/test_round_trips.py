@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,11 +12,15 @@ import pytest
 from mailstrom_cli.api import Mailstrom, Request
 from mailstrom_cli.config.schema import build
 from mailstrom_cli.config.via import parse_via
+from mailstrom_cli.net.pool import IN_FLIGHT
 
 from ..peers.model import Model
+from ..peers.scripted import Script
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from ..peers.answers import Moment
 
 MESSAGES = 20
 PATIENCE = 2.0
@@ -110,3 +115,29 @@ def test_round_trips_of_each_message_on_one_connection(
         f"b{n}@example.net" for n in range(MESSAGES)
     )
     assert server.trips <= each * MESSAGES
+
+
+def test_messages_that_go_on_to_another_host_dial_it_within_the_limit(scripted) -> None:
+    """All are refused after their end by the first, which they follow one another to without a wait."""
+
+    def slow(moment: Moment) -> str:
+        time.sleep(0.1)
+        return "554 5.3.2 not now"
+
+    first = scripted(Script(replies={"dot": "451 4.3.0 not now"}))
+    second = scripted(Script(replies={"greeting": slow}))
+    mail = Mailstrom(
+        build(
+            {
+                "spool": "memory:",
+                "via": tuple(parse_via(f"smtp://{server.host}:{server.port}") for server in (first, second)),
+                "limits.per_destination": 1,
+                "tls.level": "none",
+            }
+        )
+    )
+    for n in range(3 * IN_FLIGHT):
+        mail.submit(f"From: a@example.org\nTo: b{n}@example.net\n\nHello\n".encode(), Request())
+    mail.flush()
+    assert len(second.sessions) == 3 * IN_FLIGHT
+    assert second.peak < 2 * IN_FLIGHT  # what was in flight, and those that the server has yet to see end
