@@ -186,7 +186,7 @@ class Model:
             return True
         self._now.message = body
         self._end("bdat")
-        if self._now.ends[-1].positive or not self._keeps:
+        if any(end.positive for end in self._now.ends) or not self._keeps:
             self._now = None
         return True
 
