@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from contextlib import contextmanager
+
+from mailstrom_cli.errors import MailstromError, NoSuchMessage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from mailstrom_cli.store.base import Lease, Store
+
+log = logging.getLogger("mailstrom")
 
 
 class Leases:
@@ -34,3 +39,13 @@ class Leases:
                 self._held[id] = lease, users - 1
             else:
                 lease.release()
+
+    def put_right(self, id: str) -> None:
+        """A lease sets aside what is damaged, and moves what is final or held to where it belongs."""
+        try:
+            with self.take(id):
+                pass
+        except NoSuchMessage:
+            pass
+        except (MailstromError, OSError) as error:
+            log.error("%s", error)

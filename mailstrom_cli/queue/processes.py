@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import sys
 import threading
 from contextlib import contextmanager
 
@@ -56,44 +55,63 @@ def in_processes(work: Sequence[Callable[[], None]]) -> None:
     if len(work) == 1:
         work[0]()
         return
-    for stream in (sys.stdout, sys.stderr):
-        stream.flush()
-    children: list[int] = []
-    codes: list[int] = []
-    with _sigterm_passed_on(children):
+    with _sigterm_passed_on(_Children()) as children:
         try:
             for piece in work[1:]:
-                children.append(_fork(piece))
-            work[0]()
-            _wait(children, codes)
+                children.fork(piece)
+            if not children.stopped:
+                work[0]()
+            children.wait()
         except BaseException:
-            _stop(children)
+            children.stop()
             raise
         finally:
-            _wait(children, codes)
-    if any(codes):
+            children.wait()
+    if any(children.codes) or children.stopped:
         raise MailstromError(
             "a part of the pass ended early; the log says why", "the next one goes on from here", TEMPORARY
         )
 
 
-def _fork(piece: Callable[[], None]) -> int:
-    """The pid of a process that does it. SIGTERM waits until that has put off our handler."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM,))
-    try:
-        child = os.fork()
-        if child == 0:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+class _Children:
+    """Processes of ours. codes: those with which they ended."""
+
+    def __init__(self) -> None:
+        self.codes: list[int] = []
+        self.stopped = False
+        self._running: list[int] = []
+
+    def fork(self, piece: Callable[[], None]) -> None:
+        """One more, unless they were stopped. SIGTERM waits until it is known of here, and hears it there."""
+        signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM,))
+        try:
+            if self.stopped:
+                return
+            child = os.fork()
+            if child == 0:
+                _work_and_exit(piece)
+            self._running.append(child)
+        finally:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM,))
-            _work_and_exit(piece)
-        return child
-    finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM,))
+
+    def stop(self) -> None:
+        self.stopped = True
+        for child in self._running:
+            os.kill(child, signal.SIGTERM)
+
+    def wait(self) -> None:
+        """Until all have ended."""
+        while self._running:
+            _, status = os.waitpid(self._running[0], 0)
+            self._running.pop(0)
+            self.codes.append(os.waitstatus_to_exitcode(status))
 
 
 def _work_and_exit(piece: Callable[[], None]) -> None:
     code = 1
     try:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM,))
         piece()
         code = 0
     except MailstromError as error:
@@ -103,36 +121,21 @@ def _work_and_exit(piece: Callable[[], None]) -> None:
     except BaseException as error:
         log.error("internal error", exc_info=error)
     finally:
-        for stream in (sys.stdout, sys.stderr):
-            stream.flush()
-        os._exit(code)
+        os._exit(code)  # what the streams of this process still held is the parent's to write
 
 
 @contextmanager
-def _sigterm_passed_on(children: Sequence[int]) -> Iterator[None]:
-    """SIGTERM ends the children, and so what they are waited for."""
+def _sigterm_passed_on(children: _Children) -> Iterator[_Children]:
+    """SIGTERM ends the children, and with them what they are waited for."""
 
     def pass_on(number: int, frame: FrameType | None) -> None:
-        _stop(children)
+        children.stop()
 
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield children
         return
     before = signal.signal(signal.SIGTERM, pass_on)
     try:
-        yield
+        yield children
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-def _wait(children: list[int], codes: list[int]) -> None:
-    """Until the children have ended."""
-    while children:
-        _, status = os.waitpid(children[0], 0)
-        children.pop(0)
-        codes.append(os.waitstatus_to_exitcode(status))
-
-
-def _stop(children: Sequence[int]) -> None:
-    for child in children:
-        os.kill(child, signal.SIGTERM)

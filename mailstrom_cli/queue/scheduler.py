@@ -24,6 +24,7 @@ from mailstrom_cli.queue.calendar import Calendar
 from mailstrom_cli.queue.destination import Destination
 from mailstrom_cli.queue.leases import Leases
 from mailstrom_cli.queue.line import UNKNOWN, Waiting, stream_of
+from mailstrom_cli.queue.trouble import BUSY_SECONDS, Trouble
 from mailstrom_cli.store.base import DamagedMessage
 
 TYPE_CHECKING = False
@@ -46,10 +47,6 @@ ENOUGH_WAITING = 1000
 """Messages that wait for the one next hop there is, so that a long queue does not fill the memory."""
 PLANNED_AT_ONCE = 100
 """Messages planned before attempts get their turn, so that the first one leaves at once from a long queue."""
-BUSY_SECONDS = 5.0
-"""When to look again at a message that another process has in hand."""
-TROUBLE_SECONDS = 3600.0
-"""The longest that a message waits which an error of this machine, or of ours, keeps from being tried."""
 LONGEST_SLEEP = 900.0
 """Seconds: the timer stands still while a machine is suspended, and time goes on."""
 
@@ -79,7 +76,7 @@ class Scheduler:
         )  # just submitted: looked at first, so that none waits behind a backlog
         self._planned: dict[str, int] = {}  # in how many places a message waits or is attempted
         self._forced: set[str] = set()
-        self._trouble: dict[str, int] = {}
+        self._trouble = Trouble()
         self._destinations: dict[NextHop, Destination] = {}
         self._ready: deque[Destination] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -215,13 +212,13 @@ class Scheduler:
         except NoSuchMessage:
             return
         except MailstromError:
-            self._put_right(id)
+            self._leases.put_right(id)
             return
         except OSError as error:
             self._troubled(id, error)
             return
         if entry.held or entry.state not in UNFINISHED:
-            self._put_right(id)
+            self._leases.put_right(id)
             return
         settings = self._tools.settings
         hops = {
@@ -231,7 +228,8 @@ class Scheduler:
             and retry.is_due(r.next_attempt, now, settings.retry, entry.envelope.at, forced=forced)
         }
         if not hops:
-            self._again(id, entry)
+            if entry.next_attempt is not None and not self._once:
+                self.add(id, entry.next_attempt)
             return
         self._place(id, hops, stream_of(entry.envelope.reverse_path), forced=forced)
 
@@ -243,16 +241,6 @@ class Scheduler:
                 destination.forgive()
             destination.waiting.append(Waiting(id, forced), stream)
             self._offer(destination)
-
-    def _put_right(self, id: str) -> None:
-        """A lease sets aside what is damaged, and moves what is final or held to where it belongs."""
-        try:
-            with self._leases.take(id):
-                pass
-        except NoSuchMessage:
-            pass
-        except (MailstromError, OSError) as error:
-            log.error("%s", error)
 
     def _destination(self, hop: NextHop) -> Destination:
         if hop not in self._destinations:
@@ -310,7 +298,7 @@ class Scheduler:
                 else:
                     await attempt(lease, destination, self._tools, sent, forced=waiting.forced)
                     again = None if lease.entry.held else lease.entry.next_attempt
-                    self._trouble.pop(id, None)
+                    self._trouble.over(id)
         except NoSuchMessage:
             pass
         except DamagedMessage as error:  # it was set aside
@@ -338,13 +326,7 @@ class Scheduler:
         self._disk_failed = error
 
     def _troubled(self, id: str, error: Exception) -> float:
-        """What is no fault of the mail: log it, and when to look again, each time later."""
-        if isinstance(error, MailstromError | OSError):
-            log.error("%s: %s", id, error)
-        else:
-            log.error("%s: internal error", id, exc_info=error)
-        self._trouble[id] = count = self._trouble.get(id, 0) + 1
-        again = self._clock() + min(BUSY_SECONDS * 2.0 ** min(count - 1, 16), TROUBLE_SECONDS)
+        again = self._clock() + self._trouble.met(id, error)
         if not self._once:
             self.add(id, again)
         return again
@@ -364,7 +346,3 @@ class Scheduler:
             self.add(id, 0.0)
         elif again is not None and not self._once:
             self.add(id, again)
-
-    def _again(self, id: str, entry: Entry) -> None:
-        if entry.next_attempt is not None and not self._once:
-            self.add(id, entry.next_attempt)

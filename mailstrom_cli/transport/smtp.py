@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from ipaddress import ip_address
 
-from mailstrom_cli.mail.status import DELIVERED, FINAL
+from mailstrom_cli.mail.status import DELIVERED
 from mailstrom_cli.net.driver import Conversation, Transcript
 from mailstrom_cli.net.pool import Pool, Session
 from mailstrom_cli.net.secret import NoSecret, credentials
@@ -19,9 +19,11 @@ from mailstrom_cli.net.tls import Contexts, describe
 from mailstrom_cli.policy import classify, mx, tls
 from mailstrom_cli.policy.mx import Target
 from mailstrom_cli.smtp import stages
-from mailstrom_cli.smtp.dialog import Failure, Opening, SessionFailed, open_session, transaction
+from mailstrom_cli.smtp.dialog import Failure, Opening, SessionFailed, open_session
+from mailstrom_cli.smtp.transaction import transaction
 from mailstrom_cli.transport import conversion
 from mailstrom_cli.transport.base import result, surprise, unreadable
+from mailstrom_cli.transport.outcome import Outcome
 from mailstrom_cli.values import replace, value
 
 TYPE_CHECKING = False
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
     from mailstrom_cli.mail.envelope import Recipient
     from mailstrom_cli.mail.status import Result
     from mailstrom_cli.net.resolver import Resolver
-    from mailstrom_cli.policy.classify import Circumstances, Verdict
+    from mailstrom_cli.policy.classify import Circumstances
     from mailstrom_cli.smtp.auth import Credentials
     from mailstrom_cli.smtp.dialog import Answer
     from mailstrom_cli.transport.base import Job
@@ -55,50 +57,6 @@ class Way:
     implicit: bool
     level: str
     auth: Auth | None
-
-
-class Outcome:
-    """What is known of each recipient of a job so far, and who is still undecided."""
-
-    def __init__(self, job: Job) -> None:
-        self.job = job
-        self.undecided: tuple[Recipient, ...] = job.recipients
-        self._told: dict[str, tuple[Verdict, Result]] = {}
-        self._reported: set[str] = set()
-        self.lacking: set[str] = set()  # extensions that a host did not offer which the message did not suit
-
-    def tell(
-        self, recipients: Sequence[Recipient], verdicts: Sequence[Verdict], host: str, way_tls: str | None
-    ) -> None:
-        for recipient, verdict in zip(recipients, verdicts, strict=True):
-            before = self._told.get(recipient.address)
-            kept = classify.more_telling(before[0] if before else None, verdict)
-            if before is None or kept is verdict:
-                self._told[recipient.address] = verdict, result(recipient.address, verdict, host, way_tls)
-        ended = {r.address for r, v in zip(recipients, verdicts, strict=True) if not (v.next_host or v.again)}
-        self.undecided = tuple(r for r in self.undecided if r.address not in ended)
-
-    def tell_rest(self, verdict: Verdict, host: str) -> None:
-        """All who are still undecided."""
-        self.tell(self.undecided, [verdict] * len(self.undecided), host, None)
-
-    def final(self) -> list[Result]:
-        """Of those who are decided and were not told before."""
-        new = [
-            told
-            for address, (_, told) in self._told.items()
-            if address not in self._reported
-            and told.status in FINAL
-            and all(r.address != address for r in self.undecided)
-        ]
-        self._reported.update(told.address for told in new)
-        return new
-
-    def results(self, transcript: str | None) -> list[Result]:
-        told = [self._told[r.address][1] for r in self.job.recipients]
-        if transcript and any(r.status != DELIVERED for r in told):
-            told[0] = replace(told[0], transcript=transcript)
-        return told
 
 
 class SmtpTransport:

@@ -17,7 +17,8 @@ from mailstrom_cli.net.driver import Conversation
 from mailstrom_cli.net.pool import Pool, Session
 from mailstrom_cli.net.stream import MAX_BACKLOG, Stream, connect
 from mailstrom_cli.policy.mx import Target
-from mailstrom_cli.smtp.dialog import Capabilities, Opening, SessionFailed, open_session, transaction
+from mailstrom_cli.smtp.dialog import Capabilities, Opening, SessionFailed, open_session
+from mailstrom_cli.smtp.transaction import transaction
 from mailstrom_cli.values import replace
 
 from ..peers.answers import Drop, Moment, Raw, Stall

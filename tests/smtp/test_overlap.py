@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from mailstrom_cli.mail.envelope import Envelope, Recipient
 from mailstrom_cli.net.pool import IN_FLIGHT, Session
-from mailstrom_cli.smtp.dialog import Answer, Capabilities, Read, SendMessage, Write, transaction
+from mailstrom_cli.smtp.dialog import Answer, Capabilities, Read, SendMessage, Write
+from mailstrom_cli.smtp.transaction import transaction
 from mailstrom_cli.smtp.wire import dot_stuffed
 
 from ..peers.model import Model

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mailstrom_cli.mail.envelope import Envelope, Recipient
-from mailstrom_cli.smtp.dialog import Answer, Capabilities, transaction
+from mailstrom_cli.smtp.dialog import Answer, Capabilities
+from mailstrom_cli.smtp.transaction import transaction
 
 from .driving import Driven
 

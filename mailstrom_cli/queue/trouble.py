@@ -1,0 +1,33 @@
+"""What keeps a message from being tried and is no fault of the mail: logged, and tried again ever later."""
+
+from __future__ import annotations
+
+import logging
+
+from mailstrom_cli.errors import MailstromError
+
+log = logging.getLogger("mailstrom")
+
+BUSY_SECONDS = 5.0
+"""When to look again at a message that another process has in hand."""
+TROUBLE_SECONDS = 3600.0
+"""The longest that a message waits which an error of this machine, or of ours, keeps from being tried."""
+
+
+class Trouble:
+    """How often in a row each message met with it."""
+
+    def __init__(self) -> None:
+        self._count: dict[str, int] = {}
+
+    def met(self, id: str, error: Exception) -> float:
+        """Log it; in how many seconds to look again."""
+        if isinstance(error, MailstromError | OSError):
+            log.error("%s: %s", id, error)
+        else:
+            log.error("%s: internal error", id, exc_info=error)
+        self._count[id] = count = self._count.get(id, 0) + 1
+        return min(BUSY_SECONDS * 2.0 ** min(count - 1, 16), TROUBLE_SECONDS)
+
+    def over(self, id: str) -> None:
+        self._count.pop(id, None)
