@@ -77,7 +77,7 @@ class _Turn:
         return self._before is None or self._before.over
 
     def end(self) -> None:
-        self.over = True
+        self.over, self._before = True, None  # else each turn keeps all that were before it
         if self._waiting is not None and not self._waiting.done():
             self._waiting.set_result(None)
 

@@ -71,9 +71,7 @@ class Scheduler:
         self._on_result = on_result
         self._once = once
         self._calendar = Calendar()
-        self._new: deque[str] = (
-            deque()
-        )  # just submitted: looked at first, so that none waits behind a backlog
+        self._new: deque[str] = deque()  # just submitted: looked at before the backlog
         self._planned: dict[str, int] = {}  # in how many places a message waits or is attempted
         self._forced: set[str] = set()
         self._trouble = Trouble()
