@@ -103,10 +103,14 @@ KEYS = (
     Key("limits.message_size", kinds.size(1024), "no message is larger"),
     Key("limits.recipients", COUNT, "no message has more"),
     Key("limits.min_free", kinds.size(0), "nothing is accepted with less free space at the spool"),
-    Key("limits.connections", COUNT, "open at once"),
+    Key("limits.connections", COUNT, "open at once; beside them, up to four times as many may wait for a "
+        "slow server to begin"),
     Key("limits.per_destination", COUNT, "open at once to one next hop"),
     Key("limits.recipients_per_transaction", COUNT, "of one message, before another transaction is begun"),
     Key("limits.messages_per_connection", COUNT, "before another connection is made"),
+    Key("limits.rate", kinds.RATE, 'messages to one next hop in a second, minute, hour or day: "100/m"; '
+        'a tenth of them at once, the rest spread; "" is no limit'),
+    Key("limits.total_rate", kinds.RATE, "messages to all next hops together"),
     Key("retention.delivered", kinds.duration(zero=True), "how long delivered messages are kept"),
     Key("retention.failed", kinds.duration(zero=True), "how long failed messages are kept"),
     Key("log.format", kinds.choice("text", "json"), "text or json"),

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from mailstrom_cli.config.schema import Rate
+
 SECONDS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
 CENTURY = 36525 * 86400  # any longer, and a file system may not hold the time that it leads to
 OCTETS = {
@@ -317,6 +319,18 @@ def _sender_pattern(held: object) -> str:
     return held if isinstance(held, str) and held == "<>" else _pattern(held)
 
 
+def _rate(held: object) -> Rate:
+    from mailstrom_cli.config.rate import parse_rate
+
+    return parse_rate(_text(held))
+
+
+def _write_rate(rate: Rate) -> str:
+    from mailstrom_cli.config.rate import format_rate
+
+    return toml_text(format_rate(rate))
+
+
 TEXT = Kind("text that is not empty", _nonempty)
 DOMAIN = Kind('a domain such as "example.org"', _domain)
 HELO_NAME = Kind('a host name such as "mail.example.org", or an address in brackets', _helo_name)
@@ -329,6 +343,11 @@ RESOLVER = Kind(
     'system, google, cloudflare or quad9, or a list of IP addresses such as ["127.0.0.1:5353"]',
     _resolvers,
     from_text=_comma_separated,
+)
+RATE = Kind(
+    'a rate such as "100/m", with s, m, h or d, or ""',
+    _rate,
+    _write_rate,
 )
 PATTERN = Kind('a pattern such as "*@example.net", "*.example.net" or "me@example.net"', _pattern)
 SENDER_PATTERN = Kind('a pattern such as "*@example.org", or "<>"', _sender_pattern)

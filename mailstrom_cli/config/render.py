@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from mailstrom_cli.config.keys import KEYS, TABLES
 from mailstrom_cli.config.places import host_name
+from mailstrom_cli.config.rate import format_rate
+from mailstrom_cli.config.schema import Rate
 from mailstrom_cli.config.via import Via
 
 TYPE_CHECKING = False
@@ -125,4 +127,6 @@ def _plain(held: Any) -> Any:
         return [_plain(item) for item in held]
     if isinstance(held, dict):
         return {name: _plain(item) for name, item in held.items()}
+    if isinstance(held, Rate):
+        return format_rate(held)
     return str(held) if isinstance(held, Via) else held

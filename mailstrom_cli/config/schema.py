@@ -91,6 +91,14 @@ class Retry:
 
 
 @value
+class Rate:
+    """At most `count` messages in any `seconds` seconds; a count of 0 is no limit."""
+
+    count: int = 0
+    seconds: int = 0
+
+
+@value
 class Limits:
     message_size: int = 50 * MIB
     recipients: int = 10_000
@@ -99,6 +107,8 @@ class Limits:
     per_destination: int = 20
     recipients_per_transaction: int = 100
     messages_per_connection: int = 1000
+    rate: Rate = Rate()
+    total_rate: Rate = Rate()
 
 
 @value

@@ -57,27 +57,36 @@ class Transcript:
 
 
 class _Turn:
-    """The right to read replies, which dialogues on one connection have in the order in which they began."""
+    """The right to read replies, which dialogues on one connection have in the order in which they began.
+
+    spoiled: a dialogue before this one ended in a way that leaves nobody knowing which reply is whose.
+    spoils: those after this one are spoiled by it.
+    """
 
     over: bool
 
     def __init__(self, before: _Turn | None) -> None:
-        self.over = False
-        self._before = None if before is None or before.over else before
+        self.over = self.spoiled = self.spoils = False
+        self._before = before
         self._waiting: asyncio.Future[None] | None = None
-
-    async def come(self) -> None:
-        before, self._before = self._before, None
-        if before is not None and not before.over:
-            before._waiting = asyncio.get_running_loop().create_future()
-            await before._waiting
 
     @property
     def here(self) -> bool:
-        return self._before is None or self._before.over
+        before = self._before
+        if before is not None and before.over:
+            self.spoiled = before.spoils
+            self._before = None  # else each turn keeps all that were before it
+        return self._before is None
+
+    async def come(self) -> None:
+        if not self.here:
+            assert self._before is not None
+            self._before._waiting = asyncio.get_running_loop().create_future()
+            await self._before._waiting
 
     def end(self) -> None:
-        self.over, self._before = True, None  # else each turn keeps all that were before it
+        self.spoils = self.spoils or not self.here or self.spoiled
+        self.over, self._before = True, None
         if self._waiting is not None and not self._waiting.done():
             self._waiting.set_result(None)
 
@@ -151,10 +160,10 @@ class Conversation:
                         await self.stream.start_tls(*tls, self.timeout.starttls)
                         script.note(f"   ({self.stream.tls_version})")
                 except SessionFailed as error:
-                    self.broken = True
+                    self.broken = turn.spoils = True
                     failed = SessionFailed(replace(error.failure, text=self._hidden(error.failure.text)))
         except BaseException:
-            self.broken = True  # whatever interrupts a dialogue leaves a session that nobody can go on with
+            self.broken = turn.spoils = True  # nobody can go on with what was interrupted
             raise
         finally:
             turn.end()
@@ -162,19 +171,19 @@ class Conversation:
     async def _read(self, stage: str, end: float, turn: _Turn) -> Reply:
         if not turn.here:
             await turn.come()
+        if turn.here and turn.spoiled:
             if self._goodbye is not None:  # to an earlier dialogue: it ends this one, too
                 return self._goodbye
-            if self.broken:
-                text = f"the session had failed {stages.WHILE[stage]}"
-                raise SessionFailed(Failure("lost", stage, text))
+            text = f"the session had failed {stages.WHILE[stage]}"
+            raise SessionFailed(Failure("lost", stage, text))
         seconds: float = min(getattr(self.timeout, stage), end - time.monotonic())
         reply = await self.stream.read_reply(stage, seconds)
         if self._secrets:
             reply = replace(reply, lines=tuple(map(self._hidden, reply.lines)))
         if reply.code == 421:  # RFC 5321, 3.8
-            self.broken, self._goodbye = True, reply
+            self.broken, self._goodbye, turn.spoils = True, reply, True
         elif stage == stages.RSET and not reply.positive:
-            self.broken = True
+            self.broken = turn.spoils = True
         return reply
 
     async def _send(self, head: bytes, message: BinaryIO, stuffed: bool, turn: _Turn) -> Reply | None:

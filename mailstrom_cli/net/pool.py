@@ -72,16 +72,20 @@ class Session:
 
 class Pool:
     """Sessions that could take another message, by key. most: transactions after which one is given up.
-    limit: idle ones at once."""
+    limit: those kept at once; for a further one the one that was used longest ago is ended."""
 
     def __init__(self, most: int, limit: int) -> None:
         self._most = most
         self._limit = limit
-        self._count = 0
         self._closed = False
         self._free: dict[Hashable, list[Session]] = {}
+        self._all: dict[Session, None] = {}  # the same, the one used longest ago first
         self._quitting: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
+
+    def has(self, key: Hashable) -> bool:
+        """Whether a session stands for this key, as far as is known without looking at it."""
+        return key in self._free
 
     def take(self, key: Hashable) -> Session | None:
         """The session used last, which the server is least likely to have closed."""
@@ -97,14 +101,14 @@ class Pool:
 
     def sent(self, session: Session) -> bool:
         """The message is on its way, and only replies are waited for: whether another may follow at once."""
-        if session.fit and session.used < self._most and self._count < self._limit and not self._closed:
+        if session.fit and session.used < self._most and not self._closed and self._room():
             self._offer(session)
             return True
         return False
 
     def give(self, session: Session) -> None:
         """A transaction is over, or a new session has none: keep it for the next message, or end it."""
-        offered = session in self._free.get(session.key, ())
+        offered = session in self._all
         if session.undecided:
             if offered and not session.fit:
                 self._withdraw(session)
@@ -113,17 +117,30 @@ class Pool:
             if offered:
                 self._withdraw(session)
             session.conversation.stream.close()
-        elif session.used >= self._most or self._count - offered >= self._limit or self._closed:
+        elif session.used >= self._most or self._closed or not (offered or self._room()):
             if offered:
                 self._withdraw(session)
             self._quit(session)
         else:
             session._idle_since = asyncio.get_running_loop().time()
-            if not offered:
+            if offered:
+                del self._all[session]
+                self._all[session] = None
+            else:
                 self._offer(session)
 
+    def _room(self) -> bool:
+        """Whether another one may be kept, if need be instead of one that waits for its next message."""
+        if len(self._all) >= self._limit:
+            for session in self._all:
+                if not session.undecided:
+                    self._withdraw(session)
+                    self._quit(session)
+                    break
+        return len(self._all) < self._limit
+
     def _offer(self, session: Session) -> None:
-        self._count += 1
+        self._all[session] = None
         self._free.setdefault(session.key, []).append(session)
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(IDLE_SECONDS, self._expire)
@@ -131,21 +148,21 @@ class Pool:
     def _withdraw(self, session: Session) -> None:
         waiting = self._free[session.key]
         waiting.remove(session)
-        self._count -= 1
+        del self._all[session]
         if not waiting:
             del self._free[session.key]
 
     def _expire(self) -> None:
         """End what nobody has used for a while, and look again when the next one may be due."""
         loop = asyncio.get_running_loop()
-        idle = [s for waiting in self._free.values() for s in waiting if not s.undecided]
+        idle = [s for s in self._all if not s.undecided]
         self._timer = None
         for session in idle:
             if session._idle_since + IDLE_SECONDS <= loop.time():
                 self._withdraw(session)
                 self._quit(session)
-        if self._free:
-            oldest = min((s._idle_since for w in self._free.values() for s in w), default=loop.time())
+        if self._all:
+            oldest = min(s._idle_since for s in self._all)
             self._timer = loop.call_at(max(oldest, loop.time()) + IDLE_SECONDS, self._expire)
 
     def _quit(self, session: Session) -> None:
@@ -159,7 +176,7 @@ class Pool:
         self._closed = True
         if self._timer is not None:
             self._timer.cancel()
-        for session in [s for waiting in self._free.values() for s in waiting]:
+        for session in list(self._all):
             self._withdraw(session)
             if not session.undecided:  # else it is given back when that is over
                 self._quit(session)

@@ -53,11 +53,18 @@ def is_null_mx(records: Sequence[MxRecord]) -> bool:
     return len(records) == 1 and records[0].host == ""
 
 
-def in_order(records: Sequence[MxRecord], rng: Random) -> list[str]:
-    """Hosts by preference, those of equal preference shuffled; a root among real hosts is passed over."""
+def in_order(records: Sequence[MxRecord], rng: Random) -> list[list[str]]:
+    """Hosts by preference, those of equal preference together and shuffled; a root among real hosts is passed
+    over."""
     shuffled = [r for r in records if r.host]
     rng.shuffle(shuffled)
-    return list(dict.fromkeys(r.host.lower() for r in sorted(shuffled, key=lambda r: r.preference)))
+    groups: dict[int, list[str]] = {}
+    seen: set[str] = set()
+    for record in sorted(shuffled, key=lambda r: r.preference):
+        if record.host.lower() not in seen:
+            seen.add(record.host.lower())
+            groups.setdefault(record.preference, []).append(record.host.lower())
+    return list(groups.values())
 
 
 def wanted_families(ip: str) -> tuple[str, ...]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from functools import partial
 
 from mailstrom_cli.policy import retry
 from mailstrom_cli.policy.classify import Circumstances
 from mailstrom_cli.queue.settle import expired, expiry, postpone, settle, too_late
-from mailstrom_cli.transport.base import Job, deliver, nobody
+from mailstrom_cli.transport.base import OPENING, SENT, Job, deliver
 from mailstrom_cli.values import value
 
 TYPE_CHECKING = False
@@ -44,12 +45,12 @@ class Tools:
 
 
 async def attempt(
-    lease: Lease, destination: Destination, tools: Tools, sent: Callable[[bool], None], *, forced: bool
+    lease: Lease, destination: Destination, tools: Tools, progress: Callable[[str], None], *, forced: bool
 ) -> None:
     """Deliver to all recipients of a message that are due at this next hop, and record what came of it.
 
     Whatever a server has taken is on record before another server or transaction is begun. forced: they are
-    due whatever the schedule says. sent: as in `Job`.
+    due whatever the schedule says. progress: as in `Job`.
     """
     entry, settings = lease.entry, tools.settings
     waiting = _due(entry, destination, tools, forced=forced)
@@ -65,7 +66,15 @@ async def attempt(
             await tools.record(lease, postpone([r.address for r in waiting], now, host), ())
             return
         batch, waiting = waiting[:most], waiting[most:]
-        await _try(lease, batch, destination, tools, sent if not waiting else None)
+        await _try(
+            lease, batch, destination, tools, partial(_but_not_sent, progress) if waiting else progress
+        )
+
+
+def _but_not_sent(progress: Callable[[str], None], phase: str) -> None:
+    """For a transaction that another one will follow."""
+    if phase != SENT:
+        progress(phase)
 
 
 def _due(entry: Entry, destination: Destination, tools: Tools, *, forced: bool) -> list[RecipientState]:
@@ -86,7 +95,7 @@ async def _try(
     batch: Sequence[RecipientState],
     destination: Destination,
     tools: Tools,
-    sent: Callable[[bool], None] | None,
+    progress: Callable[[str], None],
 ) -> None:
     """One job: its results are recorded at the latest when it has ended."""
     entry, now, settings = lease.entry, tools.clock(), tools.settings.retry
@@ -97,6 +106,7 @@ async def _try(
         await tools.record(lease, event, results)
         recorded.update(told.address for told in results)
 
+    progress(OPENING)
     lease.postpone(now + retry.crash_guard(settings))
     job = Job(
         entry.id,
@@ -106,7 +116,7 @@ async def _try(
         lease.open_message,
         final,
         Circumstances(now - entry.since, max(r.attempts for r in batch), max(r.retries for r in batch)),
-        sent or nobody,
+        progress,
     )
     results = await deliver(tools.transports, job, destination.next_hop)
     now, host = tools.clock(), None

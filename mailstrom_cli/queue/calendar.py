@@ -46,6 +46,8 @@ class Calendar:
             for item in items
             if item.id not in known and item.due < self._due.get(item.id, float("inf"))
         )
+        for record in records:
+            self._due.pop(record[_TIME.size :].decode(), None)
         self._times = array("d", [0.0]) * len(records)
         self._ends = array("Q", [0]) * len(records)
         ids = bytearray()
@@ -59,6 +61,8 @@ class Calendar:
     def next_due(self) -> float | None:
         """When something is due next; None when nothing is known of."""
         packed = self._times[self._next] if self._next < len(self._times) else None
+        while self._heap and self._due.get(self._heap[0][1]) != self._heap[0][0]:
+            heapq.heappop(self._heap)
         if not self._heap or (packed is not None and packed < self._heap[0][0]):
             return packed
         return self._heap[0][0]
@@ -68,13 +72,11 @@ class Calendar:
         while (due := self.next_due()) is not None and due <= now:
             if self._heap and self._heap[0][0] == due:
                 _, id = heapq.heappop(self._heap)
-                if self._due.get(id) == due:
-                    del self._due[id]
-                    return id
-            else:
-                id = self._unpack()
-                if id not in self._due:  # else something newer is known of it
-                    return id
+                del self._due[id]
+                return id
+            id = self._unpack()
+            if id not in self._due:  # else something newer is known of it
+                return id
         return None
 
     def _unpack(self) -> str:

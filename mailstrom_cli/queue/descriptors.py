@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import resource
 
+from mailstrom_cli.queue.slots import STALLED
 from mailstrom_cli.values import replace
 
 TYPE_CHECKING = False
@@ -14,7 +15,9 @@ if TYPE_CHECKING:
 log = logging.getLogger("mailstrom")
 
 OURS = 20  # the spool's directories, the trigger, standard streams, the event loop, a resolver's socket
-EACH = 11  # a connection, and an idle one that waits for more; a message, and the leases of those in flight
+EACH = 11 + 3 * STALLED
+"""A connection, and an idle one that waits for more; a message, and the leases of those in flight; and those
+that a server keeps waiting, each with its lease."""
 
 
 def fitting(settings: Settings) -> Settings:

@@ -30,7 +30,10 @@ SHARE = 500
 
 
 def worthwhile(messages: int, settings: Settings) -> int:
-    """In how many processes to deliver so many messages: at most one a core, and each may connect."""
+    """In how many processes to deliver so many messages: at most one a core, and each may connect; in one
+    under a rate limit, of which two would know less than one."""
+    if settings.limits.rate.count or settings.limits.total_rate.count:
+        return 1
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     limits = settings.limits
     return max(1, min(cores, messages // SHARE, limits.connections, limits.per_destination))

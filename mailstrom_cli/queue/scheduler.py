@@ -4,7 +4,7 @@ One event loop in one thread: what the work per message costs is a few system ca
 idle connection costs no thread, and nothing here needs a lock. Other processes may work on the same store;
 the lease of each message keeps them apart.
 
-    calendar --due--> plan: who has to go where --> destination.waiting --window--> attempt --> record
+    calendar --due--> plan: who has to go where --> destination.waiting --slots--> attempt --> record
         ^                                                                                          |
         +------------------------------------- next attempt ---------------------------------------+
 """
@@ -21,9 +21,10 @@ from mailstrom_cli.policy import retry
 from mailstrom_cli.policy.routing import Router
 from mailstrom_cli.queue.attempt import Tools, attempt, log_results, record
 from mailstrom_cli.queue.calendar import Calendar
-from mailstrom_cli.queue.destination import Destination
+from mailstrom_cli.queue.destinations import Destinations
 from mailstrom_cli.queue.leases import Leases
-from mailstrom_cli.queue.line import UNKNOWN, Waiting, stream_of
+from mailstrom_cli.queue.line import ENOUGH, UNKNOWN, Waiting, stream_of
+from mailstrom_cli.queue.slots import Slots
 from mailstrom_cli.queue.trouble import BUSY_SECONDS, Trouble
 from mailstrom_cli.store.base import DamagedMessage
 
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from mailstrom_cli.config.schema import Settings
     from mailstrom_cli.mail.status import Result
     from mailstrom_cli.policy.routing import NextHop
+    from mailstrom_cli.queue.destination import Destination
+    from mailstrom_cli.queue.slots import Slot
     from mailstrom_cli.store.base import Lease, Scheduled, Store
     from mailstrom_cli.store.entry import Entry, Event
     from mailstrom_cli.transport.registry import Transports
@@ -43,10 +46,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("mailstrom")
 
-ENOUGH_WAITING = 1000
-"""Messages that wait for the one next hop there is, so that a long queue does not fill the memory."""
-PLANNED_AT_ONCE = 100
-"""Messages planned before attempts get their turn, so that the first one leaves at once from a long queue."""
+PLANNED_AT_ONCE, PLANNED_AHEAD = 100, 500
+"""Messages planned before attempts get their turn: few while somebody may connect, so that the first one
+leaves at once from a long queue; else more than leave meanwhile, so that those for one next hop meet."""
 LONGEST_SLEEP = 900.0
 """Seconds: the timer stands still while a machine is suspended, and time goes on."""
 
@@ -75,12 +77,11 @@ class Scheduler:
         self._planned: dict[str, int] = {}  # in how many places a message waits or is attempted
         self._forced: set[str] = set()
         self._trouble = Trouble()
-        self._destinations: dict[NextHop, Destination] = {}
-        self._ready: deque[Destination] = deque()
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._dialling = 0  # attempts that occupy a connection, or are about to
-        self._leases = Leases(store)
         self._changed = asyncio.Event()
+        self._slots = Slots(settings.limits.connections, self._freed)
+        self._destinations = self._no_destinations()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._leases = Leases(store)
         self._stopping = False
         self._disk_failed: OSError | None = None
 
@@ -93,12 +94,13 @@ class Scheduler:
 
     def load(self, items: Iterable[Scheduled]) -> None:
         """Have all that the store lists looked at when it is due."""
+        self._destinations.forget_parked()
         self._calendar.load(items, self._planned, self._latest())
         self._changed.set()
 
     def announce(self, id: str) -> None:
         """Have a message looked at now that somebody has just submitted or changed."""
-        if len(self._new) < ENOUGH_WAITING:
+        if len(self._new) < ENOUGH:
             self._new.append(id)
             self._changed.set()
         else:
@@ -119,14 +121,15 @@ class Scheduler:
         self._tools = Tools(
             settings, Router(settings), transports, self._clock, self._tools.rng, self._record
         )
-        for destination in self._destinations.values():
-            while len(destination.waiting):
-                waiting = destination.waiting.popleft()
-                if waiting.forced:
-                    self._forced.add(waiting.id)
+        self._slots.limit = settings.limits.connections
+        before, self._destinations = self._destinations, self._no_destinations()
+        for waiting in before.drain():
+            if waiting.forced:
+                self._forced.add(waiting.id)
+            if waiting.parked:
+                self.add(waiting.id, 0.0)
+            else:
                 self._leave(waiting.id, 0.0)
-        self._destinations.clear()
-        self._ready.clear()
 
     def stop(self) -> None:
         """Begin nothing more; `run` ends when what is under way has ended."""
@@ -148,7 +151,7 @@ class Scheduler:
                 self._start()
                 if more:
                     await asyncio.sleep(0)
-                elif self._tasks or not (self._once or self._stopping):
+                elif self._tasks or not (self._stopping or (self._once and not self._destinations.pauses)):
                     await self._wait()
                 else:
                     break
@@ -182,13 +185,9 @@ class Scheduler:
         for _ in range(min(PLANNED_AT_ONCE, len(self._new))):
             self._plan(self._new.popleft(), now, new=True)
         only = self._tools.router.only
-        if (
-            only is not None
-            and only in self._destinations
-            and len(self._destinations[only].waiting) >= ENOUGH_WAITING
-        ):
+        if only is not None and self._destinations.waiting(only) >= ENOUGH:
             return bool(self._new)  # each attempt that ends has this looked at again
-        for _ in range(PLANNED_AT_ONCE):
+        for _ in range(PLANNED_AT_ONCE if self._slots.free else PLANNED_AHEAD):
             id = self._calendar.pop(now)
             if id is None:
                 return bool(self._new)
@@ -232,69 +231,57 @@ class Scheduler:
         self._place(id, hops, stream_of(entry.envelope.reverse_path), forced=forced)
 
     def _place(self, id: str, hops: set[NextHop], stream: str, *, forced: bool) -> None:
-        self._planned[id] = len(hops)
         for hop in hops:
-            destination = self._destination(hop)
+            destination = self._destinations.get(hop)
             if forced:
                 destination.forgive()
+            elif len(hops) == 1 and destination.waiting.full(stream):
+                destination.waiting.park(id, stream)
+                return
+            self._planned[id] = self._planned.get(id, 0) + 1
             destination.waiting.append(Waiting(id, forced), stream)
-            self._offer(destination)
+            self._destinations.offer(destination)
 
-    def _destination(self, hop: NextHop) -> Destination:
-        if hop not in self._destinations:
-            limit = self._tools.settings.limits.per_destination
-            self._destinations[hop] = Destination(hop, limit, self._store)
-        return self._destinations[hop]
+    def _no_destinations(self) -> Destinations:
+        limits = self._tools.settings.limits
+        return Destinations(limits, self._store, self._clock, self._changed.set, self._left, once=self._once)
 
-    def _forget(self, destination: Destination) -> None:
-        """Another process may have found out more of it when it is needed again."""
-        if self._destinations.get(destination.next_hop) is destination:
-            del self._destinations[destination.next_hop]
+    def _left(self, waiting: Waiting) -> None:
+        """To a later pass: it stays as it is."""
+        if not waiting.parked:
+            self._leave(waiting.id, None)
 
     # --- from a place in a queue to an attempt ---
 
-    def _offer(self, destination: Destination) -> None:
-        if destination.ready and not destination.offered:
-            destination.offered = True
-            self._ready.append(destination)
+    def _freed(self, destination: Destination) -> None:
+        """Another attempt may begin, to this next hop in particular."""
+        self._destinations.freed(destination)
+        self._start()
 
     def _start(self) -> None:
-        """Take turns among the next hops that may dial, as long as connections are left."""
-        while self._ready and self._dialling < self._tools.settings.limits.connections:
-            if self._stopping or self._disk_failed is not None:
+        """Begin what may begin."""
+        while self._slots.free and not self._stopping and self._disk_failed is None:
+            destination = self._destinations.next()
+            if destination is None:
                 return
-            destination = self._ready.popleft()
-            destination.offered = False
-            if destination.ready:
-                waiting = destination.waiting.popleft()
-                destination.active += 1
-                self._dialling += 1
-                task = asyncio.ensure_future(self._attempt(waiting, destination))
-                self._tasks.add(task)
-                task.add_done_callback(self._ended)
-                self._offer(destination)
+            waiting = destination.waiting.popleft()
+            if waiting.parked:
+                self._planned[waiting.id] = self._planned.get(waiting.id, 0) + 1
+            destination.under_way += 1
+            slot = self._slots.take(destination)
+            task = asyncio.ensure_future(self._attempt(waiting, destination, slot))
+            self._tasks.add(task)
+            task.add_done_callback(self._ended)
+            self._destinations.offer(destination)
 
-    async def _attempt(self, waiting: Waiting, destination: Destination) -> None:
-        id, again, occupied = waiting.id, None, True
-
-        def sent(done: bool) -> None:
-            """Only replies are waited for, and the next message may follow on the same connection; or another
-            host has to be asked, and until that has ended nobody new may dial instead."""
-            nonlocal occupied
-            change = occupied - (not done)
-            occupied = not done
-            self._dialling -= change
-            destination.active -= change
-            if change > 0:
-                self._offer(destination)
-                self._start()
-
+    async def _attempt(self, waiting: Waiting, destination: Destination, slot: Slot) -> None:
+        id, again = waiting.id, None
         try:
             with self._leases.take(id) as lease:
                 if lease is None:
                     again = self._clock() + BUSY_SECONDS
                 else:
-                    await attempt(lease, destination, self._tools, sent, forced=waiting.forced)
+                    await attempt(lease, destination, self._tools, slot.tell, forced=waiting.forced)
                     again = None if lease.entry.held else lease.entry.next_attempt
                     self._trouble.over(id)
         except NoSuchMessage:
@@ -304,9 +291,11 @@ class Scheduler:
         except Exception as error:
             again = self._troubled(id, error)
         finally:
-            sent(True)
-            if not len(destination.waiting) and not destination.active:
-                self._forget(destination)
+            if not slot.dialled:
+                self._destinations.give_back(destination)
+            destination.under_way -= 1
+            slot.end()
+            self._destinations.forget(destination)
             self._leave(id, again)
 
     async def _record(self, lease: Lease, event: Event, results: Sequence[Result]) -> None:

@@ -41,6 +41,7 @@ class Submission:
 
 
 SWEPT = "swept"  # the mark of the last sweep
+RATE = "rate "  # so begin the marks of rate limits, which are of no use a day after their time
 
 
 @value

@@ -10,10 +10,10 @@ import fcntl
 import os
 
 from mailstrom_cli.store import files
-from mailstrom_cli.store.base import HostState
+from mailstrom_cli.store.base import RATE, HostState
 from mailstrom_cli.store.sidecar import encode, parse
 
-KEPT = 86400.0  # seconds that a host's state is of use after its back-off ended
+KEPT = 86400.0  # seconds that a host's state is of use after its back-off ended, and a rate's mark
 
 
 def read_host(hosts: int, next_hop: str) -> HostState | None:
@@ -69,9 +69,22 @@ def sweep_hosts(hosts: int, now: float) -> int:
     return removed
 
 
-def exchange_mark(marks: int, name: str, when: float | None) -> float | None:
-    """What the named time was, after which it is `when`, unless None. Two processes never get the same."""
-    file = files.file_name(name)
+def sweep_rates(marks: int, now: float) -> int:
+    """Forget the marks of rate limits whose time is past: how many. Only one of them has a digest as name."""
+    removed = 0
+    for name in os.listdir(marks):
+        if name.startswith((files.file_name(RATE), "%")):
+            when = exchange_mark(marks, name, None, encoded=True)
+            if when is None or when < now - KEPT:
+                files.discard(name, marks)
+                removed += 1
+    return removed
+
+
+def exchange_mark(marks: int, name: str, when: float | None, *, encoded: bool = False) -> float | None:
+    """What the named time was, after which it is `when`, unless None. Two processes never get the same.
+    encoded: the name is that of its file."""
+    file = name if encoded else files.file_name(name)
     if when is None:
         try:
             fd = files.open_regular(file, os.O_RDONLY, marks)

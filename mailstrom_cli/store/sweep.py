@@ -28,7 +28,8 @@ def sweep(spool: Spool, now: float, delivered_before: float, failed_before: floa
     removed = sweep_tmp(spool.directory(layout.TMP), now)
     removed += sweep_messages(spool, now, swept_until, delivered_before, failed_before)
     removed += keys.sweep(spool.directory(layout.KEYS), spool.exists)
-    return removed + notes.sweep_hosts(spool.directory(layout.HOSTS), now)
+    removed += notes.sweep_hosts(spool.directory(layout.HOSTS), now)
+    return removed + notes.sweep_rates(spool.directory(layout.MARKS), now)
 
 
 def sweep_tmp(tmp: int, now: float) -> int:

@@ -29,7 +29,12 @@ TEXT_LENGTH = 1000
 """Characters that are kept of what a server says; it may say half a megabyte to every recipient."""
 
 
-def nobody(done: bool) -> None:
+OPENING, OPEN, SENT = "opening", "open", "sent"
+"""What a job does now: it needs a connection, and makes or waits for one; it has one; it only waits for
+replies, on a connection that could take the next message."""
+
+
+def nobody(phase: str) -> None:
     """Nobody wants to be told."""
 
 
@@ -40,8 +45,7 @@ class Job:
     domain: theirs, for mx.  open_message: the message exactly as it is sent.
     final: to be told of results that nothing will change while the job goes on for others; what a server has
     taken is on record before the next one is asked.
-    sent: to be told True when only replies are waited for, on a connection that could take the next message
-    now, and False when a connection is needed (again).
+    progress: to be told OPENING, OPEN and SENT, as often as it comes to that.
     """
 
     id: str
@@ -51,7 +55,7 @@ class Job:
     open_message: Callable[[], BinaryIO]
     final: Callable[[Sequence[Result]], Awaitable[None]]
     circumstances: Circumstances
-    sent: Callable[[bool], None] = nobody
+    progress: Callable[[str], None] = nobody
 
 
 class Transport(Protocol):

@@ -22,7 +22,7 @@ from mailstrom_cli.smtp import stages
 from mailstrom_cli.smtp.dialog import Failure, Opening, SessionFailed, open_session
 from mailstrom_cli.smtp.transaction import transaction
 from mailstrom_cli.transport import conversion
-from mailstrom_cli.transport.base import result, surprise, unreadable
+from mailstrom_cli.transport.base import OPEN, OPENING, SENT, result, surprise, unreadable
 from mailstrom_cli.transport.outcome import Outcome
 from mailstrom_cli.values import replace, value
 
@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 MAX_SESSIONS = 2
 """Servers that get to see the message in one attempt; addresses that do not answer are not counted."""
 MX_HOSTS = 10
+FAILED_SECONDS, FAILED_KEPT = 60.0, 1000
+"""How long a target that could not be reached is tried after others, and how many such are remembered."""
 AHEAD_OCTETS = 64 * 1024
 """A message up to this long may be sent before the server has said whether it wants it."""
 
@@ -68,6 +70,7 @@ class SmtpTransport:
         self._rng = rng
         self._contexts = Contexts(settings.tls.ca_file)
         self._contexts.get(tls.VERIFY)  # a wrong ca_file is told at the start
+        self._failed: dict[Target, float] = {}  # when, in seconds of the loop
         self._logins: dict[Auth, asyncio.Task[Credentials]] = {}
         self._pool = Pool(settings.limits.messages_per_connection, settings.limits.connections)
 
@@ -88,10 +91,11 @@ class SmtpTransport:
                 tls_required=way.level not in (tls.NONE, tls.MAY),
                 relay=via.scheme != "mx",
             )
-            job.sent(False)
             try:
-                session = await self._session(way, circumstances)
+                session = await self._session(job, way, circumstances)
             except SessionFailed as failed:
+                if failed.failure.kind != "local":
+                    self._failed[target] = asyncio.get_running_loop().time()
                 verdict = classify.failure(failed.failure, circumstances)
                 transcript.append(f"{target}: {failed.failure.text}")
                 outcome.tell_rest(verdict, str(target))
@@ -122,7 +126,8 @@ class SmtpTransport:
             return mx.Lookup("found"), [Target(via.path, via.path, None)]
         if via.scheme != "mx":
             told, addresses = await self._resolver.relay_addresses(via.host)
-            return told, mx.choose([Target(via.host, a, via.port) for a in addresses])
+            targets = self._preferred(via, [Target(via.host, a, via.port) for a in addresses])
+            return told, mx.choose(self._hopeful(targets))
         port = self._settings.smtp.port
         if domain.startswith("["):
             try:
@@ -132,16 +137,35 @@ class SmtpTransport:
             return mx.Lookup("found"), [Target(address, address, port)]
         told, records = await self._resolver.mx(domain)
         targets, failed = [], None
-        for host in mx.in_order(records, self._rng)[:MX_HOSTS]:
-            answer, addresses = await self._resolver.addresses(host)
-            self._rng.shuffle(addresses)
-            targets += [Target(host, a, port) for a in addresses]
-            failed = answer if answer.kind == "failed" else failed
+        for hosts in mx.in_order(records[:MX_HOSTS], self._rng):
+            equals: list[Target] = []
+            for host in hosts:
+                answer, addresses = await self._resolver.addresses(host)
+                self._rng.shuffle(addresses)
+                equals += [Target(host, a, port) for a in addresses]
+                failed = answer if answer.kind == "failed" else failed
+            targets += self._preferred(via, equals)
             if len(targets) > 2 * mx.MAX_ADDRESSES:
                 break
         if records and not targets:
             told = failed or mx.Lookup("nodata", f"no MX host of {domain} has an address")
-        return told, mx.choose(targets)
+        return told, mx.choose(self._hopeful(targets))
+
+    def _preferred(self, via: Via, equals: list[Target]) -> list[Target]:
+        """Equal targets, those first to which a session stands that could take the message now: what would
+        else be dialled is a connection more than the window of the next hop allows."""
+        if len(equals) > 1:
+            equals.sort(key=lambda target: not self._pool.has(self._way(via, target)))
+        return equals
+
+    def _hopeful(self, targets: list[Target]) -> list[Target]:
+        """Those last that could not be reached a moment ago, which would cost each message a time-out."""
+        if self._failed and len(targets) > 1:
+            since = asyncio.get_running_loop().time() - FAILED_SECONDS
+            if len(self._failed) > FAILED_KEPT:
+                self._failed = {target: when for target, when in self._failed.items() if when > since}
+            targets.sort(key=lambda target: self._failed.get(target, since) > since)
+        return targets
 
     def _way(self, via: Via, target: Target) -> Way:
         auth = self._settings.auth.get(via.host) if via.scheme in ("smtp", "smtps") else None
@@ -152,8 +176,16 @@ class SmtpTransport:
 
     # --- a session ---
 
-    async def _session(self, way: Way, circumstances: Circumstances, *, fresh: bool = False) -> Session:
+    async def _session(
+        self, job: Job, way: Way, circumstances: Circumstances, *, fresh: bool = False
+    ) -> Session:
         """From the pool or new. Raises SessionFailed."""
+        job.progress(OPENING)
+        session = await self._found(way, circumstances, fresh=fresh)
+        job.progress(OPEN)
+        return session
+
+    async def _found(self, way: Way, circumstances: Circumstances, *, fresh: bool) -> Session:
         plain = tls.plain_text_instead(way.level, circumstances.attempts)
         if not fresh:
             session = self._pool.take(way)
@@ -223,8 +255,7 @@ class SmtpTransport:
                     waiting = waiting[most:]
                     continue
                 if held is None:  # another job has it by now
-                    job.sent(False)
-                    held = session = await self._session(way, circumstances)
+                    held = session = await self._session(job, way, circumstances)
                 more, said = len(waiting) > len(batch), Transcript()
                 kept = session.used > 0
                 answers, held = await self._transact(session, way, job, batch, said, more=more)
@@ -232,7 +263,7 @@ class SmtpTransport:
                     if held is not None:
                         self._pool.give(held)
                     said = Transcript()
-                    held = session = await self._session(way, circumstances, fresh=True)
+                    held = session = await self._session(job, way, circumstances, fresh=True)
                     answers, held = await self._transact(session, way, job, batch, said, more=more)
                 verdicts = [classify.answer(a, circumstances) for a in answers]
                 # Too many for one transaction: the rest follows at once, while each gets some through.
@@ -279,7 +310,7 @@ class SmtpTransport:
             nonlocal passed_on
             passed_on = self._pool.sent(session)
             if passed_on:
-                job.sent(True)
+                job.progress(SENT)
 
         answers: list[Answer] = []
         try:

@@ -36,7 +36,16 @@ FILES = {
     "[rety]\nmax_age = 5": ["1: `rety` is not a table | did you mean [retry]?"],
     "retry.max_age = 5": ["1: `retry.max_age`: 5 has no unit; write 90s, 5m, 2h or 5d"],
     'retry.max_age = "5"': ['1: `retry.max_age`: "5" has no unit; write 90s, 5m, 2h or 5d'],
-    "[limits]\nrate = 1": [f"2: `limits.rate` is not a key | {LISTS}"],
+    "[limits]\nquantity = 1": [f"2: `limits.quantity` is not a key | {LISTS}"],
+    "[limits]\nrate = 1": [
+        '2: `limits.rate` must be a rate such as "100/m", with s, m, h or d, or "", not 1'
+    ],
+    '[limits]\nrate = "0/m"': [
+        '2: `limits.rate` must be a rate such as "100/m", with s, m, h or d, or "", not "0/m"'
+    ],
+    '[limits]\nrate = "5/w"': [
+        '2: `limits.rate` must be a rate such as "100/m", with s, m, h or d, or "", not "5/w"'
+    ],
     '"tls.level" = "may"': ['1: `"tls.level"` is not a key | did you mean `tls.level`?'],
     '"a\\nb" = 1': [f'1: `"a\\nb"` is not a key | {LISTS}'],
     # wrong types and ranges

@@ -14,7 +14,7 @@ from mailstrom_cli.config import load as load_module
 from mailstrom_cli.config.keys import KEYS
 from mailstrom_cli.config.load import Loaded, load
 from mailstrom_cli.config.problems import ConfigError
-from mailstrom_cli.config.schema import DEFAULTS, Auth, Route
+from mailstrom_cli.config.schema import DEFAULTS, Auth, Rate, Route
 from mailstrom_cli.config.via import parse_via
 from mailstrom_cli.errors import CONFIG
 from mailstrom_cli.values import replace
@@ -52,6 +52,8 @@ OTHER: dict[str, tuple[str, str, Any]] = {
     "retry.max_age": ('"1d"', "24h", 86400),
     "limits.message_size": ('"10MB"', "10MB", 10_000_000),
     "limits.min_free": ("0", "0", 0),
+    "limits.rate": ('"100/m"', "100 / m", Rate(100, 60)),
+    "limits.total_rate": ('"7/d"', "7/d", Rate(7, 86400)),
     "retention.delivered": ('"1h"', "60m", 3600),
     "retention.failed": ("0", "0s", 0),
     "log.format": ('"json"', "json", "json"),

@@ -64,9 +64,9 @@ def test_mx_records_with_their_preferences(server) -> None:
         (10, "first.example.test"),
         (20, "second.example.test"),
     ]
-    orders = {tuple(in_order(records, Random(seed))) for seed in range(20)}
-    assert {order[-1] for order in orders} == {"second.example.test"}
-    assert {order[0] for order in orders} == {"equal.example.test", "first.example.test"}
+    orders = [in_order(records, Random(seed)) for seed in range(20)]
+    assert all(order[-1] == ["second.example.test"] for order in orders)
+    assert {order[0][0] for order in orders} == {"equal.example.test", "first.example.test"}
 
 
 @pytest.mark.parametrize("name", ["EXAMPLE.Test", "example.test."])
@@ -97,7 +97,7 @@ def test_null_mx(server) -> None:
 def test_a_root_beside_a_real_host_is_no_null_mx(server) -> None:
     told, records = ask(server.resolver, "mx", "nullish.test")
     assert told.kind == "found"
-    assert in_order(records, Random(1)) == ["first.example.test"]
+    assert in_order(records, Random(1)) == [["first.example.test"]]
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from mailstrom_cli.net.driver import Conversation
 from mailstrom_cli.net.pool import Pool, Session
 from mailstrom_cli.net.stream import MAX_BACKLOG, Stream, connect
 from mailstrom_cli.policy.mx import Target
-from mailstrom_cli.smtp.dialog import Capabilities, Opening, SessionFailed, open_session
+from mailstrom_cli.smtp.dialog import Answer, Capabilities, Failure, Opening, SessionFailed, open_session
 from mailstrom_cli.smtp.transaction import transaction
 from mailstrom_cli.values import replace
 
@@ -140,6 +140,26 @@ def test_a_session_with_replies_to_come_counts_among_those_kept(scripted) -> Non
     in_pool(server, test)
 
 
+def test_for_a_new_session_the_one_used_longest_ago_is_ended(scripted) -> None:
+    server = scripted()
+
+    async def test(pool: Pool) -> None:
+        pool._limit = 2
+        first, second, third = [await opened(server, key) for key in "abc"]
+        pool.give(first)
+        pool.give(second)
+        pool.give(pool.take("a"))
+        pool.give(third)
+        assert pool.take("b") is None
+        assert pool.take("a") is first
+        assert pool.take("c") is third
+        await asyncio.to_thread(server.wait, lambda s: s.sessions[1].end == "quit", 5, "the end")
+        pool.give(first)
+        pool.give(third)
+
+    in_pool(server, test)
+
+
 def test_no_message_follows_on_a_connection_that_has_ended(scripted) -> None:
     server = scripted()
 
@@ -225,6 +245,96 @@ def test_a_reply_is_one_to_the_end_of_data_only_when_that_was_written(takes: int
     (answer,) = asyncio.run(conversation.drive(dialogue, io.BytesIO(b"a\r\n")))
     assert (answer.stage, answer.reply.code) == (stage, 250)
     assert conversation.broken is (stage == "block")
+
+
+class Later:
+    """A stream whose replies come when the test says so."""
+
+    def __init__(self) -> None:
+        self.replies: asyncio.Queue[Reply | SessionFailed] = asyncio.Queue()
+        self.answered = False
+
+    def write(self, data: bytes) -> bool:
+        return True
+
+    async def drained(self, stage: str, seconds: float) -> bool:
+        return True
+
+    async def read_reply(self, stage: str, seconds: float) -> Reply:
+        said = await self.replies.get()
+        if isinstance(said, SessionFailed):
+            raise said
+        return said
+
+    def says(self, *codes: int) -> None:
+        for code in codes:
+            self.replies.put_nowait(Reply(code, None, (f"reply {code}",)))
+
+
+class Unreadable(io.BytesIO):
+    def read(self, size: int | None = -1, /) -> bytes:
+        raise OSError(errno.EIO, "Input/output error")
+
+
+BDAT = Capabilities({"PIPELINING": "", "CHUNKING": ""})
+
+
+def one_message(conversation: Conversation, body: io.BytesIO) -> asyncio.Task[list[Answer]]:
+    envelope = Envelope("", (), "<1@example.org>", 3)
+    dialogue = transaction(BDAT, envelope, [Recipient("good@example.test")], ahead=True)
+    return asyncio.ensure_future(conversation.drive(dialogue, body))
+
+
+def test_a_message_that_cannot_be_read_costs_those_before_it_nothing() -> None:
+    async def story() -> None:
+        stream = Later()
+        conversation = Conversation(stream, QUICK)  # type: ignore[arg-type]
+        first, second = (one_message(conversation, io.BytesIO(b"a\r\n")) for _ in range(2))
+        await asyncio.sleep(0)
+        third = one_message(conversation, Unreadable())
+        with pytest.raises(OSError, match="Input/output"):
+            await third
+        assert conversation.broken
+        stream.says(250, 250, 250, 250, 250, 250)
+        for task in (first, second):
+            (answer,) = await task
+            assert answer.reply is not None
+            assert (answer.stage, answer.reply.code) == ("dot", 250)
+
+    asyncio.run(story())
+
+
+def test_replies_that_come_late_are_nobody_elses() -> None:
+    """The one that waited for them has given up; those that follow must not take them for theirs."""
+
+    async def story() -> None:
+        stream = Later()
+        conversation = Conversation(stream, QUICK)  # type: ignore[arg-type]
+        first, second, third = (one_message(conversation, io.BytesIO(b"a\r\n")) for _ in range(3))
+        await asyncio.sleep(0)
+        stream.replies.put_nowait(SessionFailed(Failure("timeout", "mail", "timed out")))
+        (answer,) = await first
+        assert answer.failure is not None
+        stream.says(*[250] * 9)
+        for task in (second, third):
+            (answer,) = await task
+            assert answer.failure is not None
+            assert answer.failure.kind == "lost"
+
+    asyncio.run(story())
+
+
+def test_a_dialogue_that_begins_after_a_failed_one_reads_nothing() -> None:
+    async def story() -> None:
+        stream = Later()
+        conversation = Conversation(stream, QUICK)  # type: ignore[arg-type]
+        stream.replies.put_nowait(SessionFailed(Failure("timeout", "mail", "timed out")))
+        await one_message(conversation, io.BytesIO(b"a\r\n"))
+        stream.says(250, 250, 250)
+        (answer,) = await one_message(conversation, io.BytesIO(b"a\r\n"))
+        assert answer.failure is not None
+
+    asyncio.run(story())
 
 
 # --- the connection ---

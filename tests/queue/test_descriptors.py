@@ -12,7 +12,7 @@ from mailstrom_cli.queue.descriptors import fitting
 
 @pytest.mark.parametrize(
     ("soft", "connections"),
-    [(1120, 100), (1119, 99), (520, 45), (60, 3), (16, 1), (resource.RLIM_INFINITY, 100)],
+    [(2320, 100), (2319, 99), (520, 21), (60, 1), (16, 1), (resource.RLIM_INFINITY, 100)],
 )
 def test_no_more_connections_than_descriptors(monkeypatch, soft: int, connections: int) -> None:
     def denied(*_: object) -> None:
@@ -28,4 +28,4 @@ def test_the_soft_limit_is_raised_as_far_as_needed(monkeypatch) -> None:
     monkeypatch.setattr(resource, "getrlimit", lambda _: (256, 4096))
     monkeypatch.setattr(resource, "setrlimit", lambda _, limits: asked.append(limits))
     assert fitting(DEFAULTS) is DEFAULTS
-    assert asked == [(1120, 4096)]
+    assert asked == [(2320, 4096)]

@@ -14,7 +14,7 @@ from mailstrom_cli.mail.status import DEFERRED, DELIVERED, Result
 from mailstrom_cli.queue.scheduler import Scheduler
 from mailstrom_cli.store.base import Store, Submission
 from mailstrom_cli.store.memory import open_store
-from mailstrom_cli.transport.base import Job
+from mailstrom_cli.transport.base import OPEN, Job
 from mailstrom_cli.values import replace
 
 if TYPE_CHECKING:
@@ -41,6 +41,8 @@ class FakeTransport:
 
     async def deliver(self, job: Job, via: Via) -> list[Result]:
         world = self._world
+        if world.opens:
+            job.progress(OPEN)
         self.active += 1
         self.peak = max(self.peak, self.active)
         addresses = tuple(r.address for r in job.recipients)
@@ -82,6 +84,7 @@ class World:
         self.settings = settings
         self.store: Store = store or open_store("memory:")
         self.transport = FakeTransport(self)
+        self.opens = True  # servers let us in at once
         self.attempts: list[tuple[float, str, tuple[str, ...]]] = []
         self.results: list[tuple[str, str]] = []
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mailstrom_cli.store.base import HostState
+from mailstrom_cli.store.base import RATE, HostState
 
 from .contract import octets, put, record
 from .samples import BODY, NOW, in_another_process, results
@@ -55,6 +55,17 @@ def test_hosts_are_swept_a_day_after_their_back_off(spool: Spool, root: Path) ->
     (root / "hosts" / "torn").write_text("{")
     assert spool.sweep(NOW + 90_000, 0, 0) == 2
     assert spool.host("new.example.net") == HostState(3, NOW + 90_000, "refused")
+
+
+def test_marks_of_rates_are_swept_a_day_after_their_time_and_no_others(spool: Spool, root: Path) -> None:
+    for name in (RATE + "old.example.net", RATE + "x" * 300, "recent"):
+        spool.mark(name, NOW)
+    spool.mark(RATE + "new.example.net", NOW + 90_000)
+    before = len(list((root / "marks").iterdir()))
+    spool.sweep(NOW + 90_000, 0, 0)
+    assert len(list((root / "marks").iterdir())) == before - 2 + 1  # and that of the sweep
+    assert spool.mark("recent") == NOW
+    assert spool.mark(RATE + "new.example.net") == NOW + 90_000
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mailstrom_cli.policy.mx import Lookup
+from mailstrom_cli.transport import smtp as smtp_module
 
 from ..peers.answers import Close, Drop
 from ..peers.process import blackhole, free_port
@@ -59,6 +60,29 @@ def test_a_host_that_is_out_of_reach_is_passed_over(hosts, sender) -> None:
     (told,) = sender(THREE, smtp_port=b.port).send("mx:")
     assert (told.status, told.host) == ("delivered", f"b[127.0.0.2]:{b.port}")
     assert asked(b, c) == [1, 0]
+
+
+EQUALS = Names(
+    {"example.test": [(10, "a"), (10, "b"), (10, "c")]},
+    {"a": ["127.0.0.1"], "b": ["127.0.0.2"], "c": ["127.0.0.3"]},
+)
+
+
+def test_of_equal_hosts_the_one_to_which_a_session_stands_gets_the_next_message(hosts, sender) -> None:
+    servers = hosts(Script(), Script(), Script())
+    out = sender(EQUALS, smtp_port=servers[0].port)
+    assert len({out.send("mx:")[0].host for _ in range(8)}) == 1
+    assert sorted(asked(*servers)) == [0, 0, 1]
+
+
+def test_a_host_that_was_out_of_reach_a_moment_ago_is_tried_last(hosts, sender, monkeypatch) -> None:
+    a, b, _ = hosts(Script(replies={"greeting": "554 5.7.1 Go away"}), Script(), Script())
+    out = sender(THREE, smtp_port=b.port)
+    assert [out.send("mx:")[0].status for _ in range(3)] == ["delivered"] * 3
+    assert asked(a, b) == [1, 1]
+    monkeypatch.setattr(smtp_module, "FAILED_SECONDS", 0.0)
+    out.send("mx:")
+    assert asked(a) == [2]
 
 
 def test_addresses_that_do_not_answer_are_not_counted_as_sessions(hosts, sender) -> None:
