@@ -344,10 +344,6 @@ RESOLVER = Kind(
     _resolvers,
     from_text=_comma_separated,
 )
-RATE = Kind(
-    'a rate such as "100/m", with s, m, h or d, or ""',
-    _rate,
-    _write_rate,
-)
+RATE = Kind('a rate such as "100/m", with s, m, h or d, or ""', _rate, _write_rate)
 PATTERN = Kind('a pattern such as "*@example.net", "*.example.net" or "me@example.net"', _pattern)
 SENDER_PATTERN = Kind('a pattern such as "*@example.org", or "<>"', _sender_pattern)
