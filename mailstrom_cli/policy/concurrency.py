@@ -22,8 +22,9 @@ def after_failure(window: int) -> int:
     return max(window - 1, 1)
 
 
-def another(waiting: int, active: int, long: int, window: int) -> bool:
+def another(waiting: int, active: int, long: int, width: int, window: int) -> bool:
     """Whether one more may connect, when so many wait and so many do. long: those of them that have been busy
-    with one message for long, and of which nothing is to be hoped soon."""
+    with one message for long, and of which nothing is to be hoped soon.  width: connections that stood at
+    once, which can be used again."""
     quick = active - long
-    return active < window and waiting > 0 and (quick <= 0 or waiting >= WORTH * quick)
+    return active < window and waiting > 0 and (quick < width or waiting >= WORTH * quick)

@@ -35,6 +35,7 @@ class Destination:
         self.in_a_row = 0  # messages for which it did not have to wait for its turn
         self.resting = False  # until its next turn under a rate limit
         self._limit = limit
+        self._width = 1  # connections that stood at once
         self._window = concurrency.initial(limit)
         self._store = store
         self._host = self._on_record()
@@ -45,7 +46,9 @@ class Destination:
     def ready(self) -> bool:
         """Somebody waits and the window is open for one more."""
         window = self._window if self._proved else 1
-        return not self.resting and concurrency.another(len(self.waiting), self.active, self.long, window)
+        return not self.resting and concurrency.another(
+            len(self.waiting), self.active, self.long, self._width, window
+        )
 
     def backing_off(self, now: float) -> HostState | None:
         """The back-off, while it lasts; one that a wrong clock made does not."""
@@ -59,6 +62,7 @@ class Destination:
 
     def opened(self) -> bool:
         """A session has begun; whether more may begin for it."""
+        self._width = max(self._width, self.active)
         before, self._proved = self._proved, True
         return not before
 
@@ -71,7 +75,7 @@ class Destination:
     def not_reached(self, reason: str, now: float, settings: Retry, rng: Random) -> HostState:
         """Out of reach: left alone for a while that grows. Attempts that were under way when the first one
         failed count as one with it."""
-        self._proved = False
+        self._proved, self._width = False, 1
         self._window = concurrency.after_failure(self._window)
         current = self.backing_off(now)
         if current is not None:
