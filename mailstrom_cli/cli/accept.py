@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     Data = bytes | mmap.mmap
     T = TypeVar("T")
 
-GROUP = 64  # messages that share their fsyncs; bounded, so that ids appear while a long list is stored
+GROUP = 100  # messages that share one commit; bounded, so that ids appear while a long list is stored
 GROUP_SIZE = 16 * IN_MEMORY
 _ASKED = ("key", "notify", "ret", "envid", "at", "expires")  # options by their names in a Request
 

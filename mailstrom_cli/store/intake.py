@@ -1,7 +1,7 @@
 """Intake: a batch of messages made durable and published, or nothing of it.
 
 All messages of a batch are written before the first is synced, and all are synced before the first is
-published, so that they share the file system's commits.
+published, so that they share the file system's commits; a large batch asks for one itself.
 """
 
 from __future__ import annotations
@@ -22,9 +22,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from mailstrom_cli.store.base import Submission
+    from mailstrom_cli.store.commit import Commit
     from mailstrom_cli.store.keys import Keys
 
 TOGETHER = 100  # messages held open at once, three descriptors each
+MANY = 32  # messages that are worth a commit of the whole file system
 MIN_INODES = 100  # free inodes, where there is a floor at all
 
 _HINTS = {
@@ -45,6 +47,7 @@ class Batch:
         self._tmp = tmp
         self._queued = queued
         self._keys = keys
+        self._commit: Commit | None = None  # for a large batch, where one may be had
         self._open: list[tuple[int, int, int]] = []
         self._made: list[str] = []  # whatever is in tmp/
         self._new: list[str] = []  # what of it is to be published
@@ -55,9 +58,15 @@ class Batch:
         try:
             if self._keys:
                 self._keys.lock({s.envelope.key for s in submissions if s.envelope.key is not None})
+            if len(submissions) >= MANY:
+                from mailstrom_cli.store.commit import commit
+
+                self._commit = commit(self._tmp)
             ids = [self._known(submission) or self._write(submission, now) for submission in submissions]
-            self._sync()
             if self._keys:
+                self._keys.write()
+            self._sync()
+            if self._keys and not self._commit:
                 self._keys.sync()
             for id in self._new:
                 os.rename(id, id, src_dir_fd=self._tmp, dst_dir_fd=self._queued)
@@ -69,6 +78,9 @@ class Batch:
             if isinstance(error, OSError):
                 raise refusal(self._path, error) from None
             raise
+        finally:
+            if self._commit:
+                _quietly(self._commit.close)
 
     def _known(self, submission: Submission) -> str | None:
         return self._keys.known(submission.envelope) if self._keys else None
@@ -94,8 +106,9 @@ class Batch:
         files.write_all(sidecar, encode(entry_line))
         due = mtime(entry_line["submitted"] if envelope.at is None else envelope.at)
         os.utime(directory, ns=(due, due))
-        files.start_writing(message)
-        files.start_writing(sidecar)
+        if not self._commit:
+            files.start_writing(message)
+            files.start_writing(sidecar)
         if self._keys:
             self._keys.give(envelope, id)
         return id
@@ -127,10 +140,13 @@ class Batch:
 
     def _sync(self) -> None:
         """Make durable what is open, and close it. A failed fsync is final: it is not tried again."""
-        for message, sidecar, directory in self._open:
-            os.fsync(message)
-            os.fsync(sidecar)
-            files.sync_directory(directory)
+        if self._commit:
+            self._commit.sync()
+        else:
+            for message, sidecar, directory in self._open:
+                os.fsync(message)
+                os.fsync(sidecar)
+                files.sync_directory(directory)
         while self._open:
             files.close(*self._open.pop())
 

@@ -71,13 +71,17 @@ class Keys:
             self._stands_for[envelope.key] = (id, envelope.digest or "-")
             self._new.append(envelope.key)
 
-    def sync(self) -> None:
-        """Write what was given, durably."""
+    def write(self) -> None:
+        """Write what was given, not yet synced."""
         for key in self._new:
             fd, data = self._locked[key], " ".join(self._stands_for[key]).encode() + b"\n"
             os.ftruncate(fd, 0)
             files.write_all(fd, data)
-            os.fsync(fd)
+
+    def sync(self) -> None:
+        """Make what was written durable."""
+        for key in self._new:
+            os.fsync(self._locked[key])
         if self._new:
             files.sync_directory(self._directory)
 

@@ -12,7 +12,8 @@ import pytest
 
 from mailstrom_cli.mail.status import STATES, UNFINISHED
 from mailstrom_cli.store.ids import is_id
-from mailstrom_cli.store.spool import open_store
+from mailstrom_cli.store.intake import MANY
+from mailstrom_cli.store.spool import Spool, open_store
 from tests.peers.needs import lacking
 
 from .contract import octets, put
@@ -28,10 +29,11 @@ from tests.store.samples import NOW, submission
 spool = open_store(sys.argv[1])
 print(*spool.intake([submission(key="k", digest="d")], NOW), flush=True)
 """
+RENAME = "rename,renameat,renameat2"
 KILLED = (
     "mkdir,mkdirat",
     "fsync",
-    "rename,renameat,renameat2",
+    RENAME,
     "flock",
     "utimensat",
     "fadvise64",
@@ -98,6 +100,37 @@ def test_a_submit_killed_at_any_call_leaves_a_whole_message_or_none(
     else:
         pytest.fail("no submit came to its end")
     assert kills > 0
+
+
+BATCH = f"""
+import sys
+from mailstrom_cli.store import commit
+from mailstrom_cli.store.spool import open_store
+from tests.store.samples import NOW, submission
+commit.TRUSTED, commit.MUCH = range(1 << 32), 1 << 40  # one commit, whatever it is on and whoever writes
+spool = open_store(sys.argv[1])
+print(*spool.intake([submission() for _ in range({MANY})], NOW), flush=True)
+"""
+
+
+@pytest.mark.parametrize(
+    ("calls", "number", "published"),
+    [("syncfs", 1, 0), (RENAME, 1, 0), (RENAME, 2, 1), (RENAME, MANY, MANY - 1), ("fsync", 1, MANY)],
+)
+def test_a_large_batch_killed_at_any_call_leaves_whole_messages(
+    strace: str, spool: Spool, root: Path, calls: str, number: int, published: int
+) -> None:
+    """It can only leave a part of itself between its renames."""
+    done = killed(strace, BATCH, root, calls, number)
+    assert done.returncode in (-9, 137)
+    assert done.stdout == ""
+    found = list(spool.ids(STATES))
+    assert len(found) == published
+    assert all(octets(spool, id) == BODY and spool.read(id).state == "queued" for id in found)
+    assert len(list((root / "tmp").iterdir())) == MANY - published
+    spool.sweep(NOW + 1e9, 0, 0)
+    assert list((root / "tmp").iterdir()) == []
+    assert sorted(visible(root)) == found
 
 
 FLUSH = """
