@@ -39,6 +39,7 @@ class Resolver:
         self._families = wanted_families(ip)
         self._dns: dns.asyncresolver.Resolver | None = None
         self._system: tuple[int, ...] | None = None
+        self._literals: dict[str, str] = {}  # by host of the configuration, "" for a name
         self._asked: dict[tuple[str, str], asyncio.Task[tuple[Lookup, list[Any]]]] = {}
 
     async def mx(self, domain: str) -> tuple[Lookup, list[MxRecord]]:
@@ -79,10 +80,10 @@ class Resolver:
 
     async def relay_addresses(self, host: str) -> tuple[Lookup, list[str]]:
         """Addresses of a host that the configuration names: an address, or a name that this system knows."""
-        try:
-            return FOUND, [str(ipaddress.ip_address(host))]
-        except ValueError:
-            pass
+        if host not in self._literals:
+            self._literals[host] = _literal(host)
+        if literal := self._literals[host]:
+            return FOUND, [literal]
         if self._servers != ("system",) and host != "localhost":
             return await self.addresses(host)
         both = len(self._families) == 2
@@ -147,6 +148,14 @@ class Resolver:
             made.cache = dns.resolver.LRUCache()
             self._dns = made
         return self._dns
+
+
+def _literal(host: str) -> str:
+    """An address in its canonical form; "" for what is none."""
+    try:
+        return str(ipaddress.ip_address(host))
+    except ValueError:
+        return ""
 
 
 def _stamp(path: str) -> tuple[int, ...] | None:

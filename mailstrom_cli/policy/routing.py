@@ -23,6 +23,9 @@ class NextHop:
     vias: tuple[Via, ...]
     domain: str
 
+    def __hash__(self) -> int:
+        return hash(self.domain)
+
     def __str__(self) -> str:
         return ",".join(f"mx:{self.domain}" if via.scheme == "mx" else str(via) for via in self.vias)
 

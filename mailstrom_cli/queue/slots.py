@@ -62,7 +62,7 @@ class Slots:
 
     def change(self, slot: Slot, phase: str) -> None:
         before, slot.phase = slot.phase, phase
-        if phase == before == OPENING:
+        if phase == before != OPEN:  # another message on the same connection begins anew
             return
         destination = slot.destination
         if slot in self._long:

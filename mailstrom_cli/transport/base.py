@@ -109,7 +109,8 @@ async def deliver(transports: Callable[[str], Transport], job: Job, next_hop: Ne
     waiting = job.recipients
     for i, via in enumerate(next_hop.vias):
         try:
-            results = await transports(via.scheme).deliver(replace(job, recipients=waiting), via)
+            part = job if waiting is job.recipients else replace(job, recipients=waiting)
+            results = await transports(via.scheme).deliver(part, via)
         except Exception as error:  # what an earlier way has delivered must not be forgotten
             verdict = surprise(job, error)
             results = [result(r.address, verdict) for r in waiting]

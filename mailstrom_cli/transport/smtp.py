@@ -1,6 +1,6 @@
 """SMTP and LMTP: to the MX hosts of a domain or to a relay, every recipient its own result.
 
-targets        which addresses to dial, in order (DNS, policy.mx)
+targets        which addresses to dial, in order (transport.targets)
 session        one from the pool, or a new one: connect, greeting, EHLO, STARTTLS, AUTH
 transactions   MAIL, RCPT ..., DATA; the next address only for recipients that are still undecided
 """
@@ -8,7 +8,6 @@ transactions   MAIL, RCPT ..., DATA; the next address only for recipients that a
 from __future__ import annotations
 
 import asyncio
-from ipaddress import ip_address
 
 from mailstrom_cli.mail.status import DELIVERED
 from mailstrom_cli.net.driver import Conversation, Transcript
@@ -16,14 +15,14 @@ from mailstrom_cli.net.pool import Pool, Session
 from mailstrom_cli.net.secret import NoSecret, credentials
 from mailstrom_cli.net.stream import connect
 from mailstrom_cli.net.tls import Contexts, describe
-from mailstrom_cli.policy import classify, mx, tls
-from mailstrom_cli.policy.mx import Target
+from mailstrom_cli.policy import classify, tls
 from mailstrom_cli.smtp import stages
 from mailstrom_cli.smtp.dialog import Failure, Opening, SessionFailed, open_session
 from mailstrom_cli.smtp.transaction import transaction
 from mailstrom_cli.transport import conversion
 from mailstrom_cli.transport.base import OPEN, OPENING, SENT, result, surprise, unreadable
 from mailstrom_cli.transport.outcome import Outcome
+from mailstrom_cli.transport.targets import Targets
 from mailstrom_cli.values import replace, value
 
 TYPE_CHECKING = False
@@ -37,15 +36,14 @@ if TYPE_CHECKING:
     from mailstrom_cli.mail.status import Result
     from mailstrom_cli.net.resolver import Resolver
     from mailstrom_cli.policy.classify import Circumstances
+    from mailstrom_cli.policy.mx import Target
     from mailstrom_cli.smtp.auth import Credentials
     from mailstrom_cli.smtp.dialog import Answer
     from mailstrom_cli.transport.base import Job
 
 MAX_SESSIONS = 2
 """Servers that get to see the message in one attempt; addresses that do not answer are not counted."""
-MX_HOSTS = 10
-FAILED_SECONDS, FAILED_KEPT = 60.0, 1000
-"""How long a target that could not be reached is tried after others, and how many such are remembered."""
+WAYS_KEPT = 10_000
 AHEAD_OCTETS = 64 * 1024
 """A message up to this long may be sent before the server has said whether it wants it."""
 
@@ -60,17 +58,20 @@ class Way:
     level: str
     auth: Auth | None
 
+    def __hash__(self) -> int:
+        return hash(self.target.address)
+
 
 class SmtpTransport:
     """For mx:, smtp:, smtps: and lmtp:. rng shuffles hosts of equal preference."""
 
     def __init__(self, settings: Settings, resolver: Resolver, rng: Random) -> None:
         self._settings = settings
-        self._resolver = resolver
-        self._rng = rng
+        self._targets = Targets(resolver, settings.smtp.port, rng)
         self._contexts = Contexts(settings.tls.ca_file)
-        self._contexts.get(tls.VERIFY)  # a wrong ca_file is told at the start
-        self._failed: dict[Target, float] = {}  # when, in seconds of the loop
+        if settings.tls.ca_file:
+            self._contexts.get(tls.VERIFY)  # a wrong one is told at the start
+        self._ways: dict[tuple[str | int | None, ...], Way] = {}
         self._logins: dict[Auth, asyncio.Task[Credentials]] = {}
         self._pool = Pool(settings.limits.messages_per_connection, settings.limits.connections)
 
@@ -79,7 +80,9 @@ class SmtpTransport:
 
     async def deliver(self, job: Job, via: Via) -> list[Result]:
         """To the addresses of `via` in order, until every recipient is decided."""
-        told, targets = await self._targets(via, job.domain)
+        told, targets = await self._targets.of(
+            via, job.domain, lambda target: self._pool.has(self._way(via, target))
+        )
         if not targets:
             verdict = classify.lookup(told, relay=via.scheme != "mx")
             return [result(r.address, verdict) for r in job.recipients]
@@ -95,7 +98,7 @@ class SmtpTransport:
                 session = await self._session(job, way, circumstances)
             except SessionFailed as failed:
                 if failed.failure.kind != "local":
-                    self._failed[target] = asyncio.get_running_loop().time()
+                    self._targets.failed(target)
                 verdict = classify.failure(failed.failure, circumstances)
                 transcript.append(f"{target}: {failed.failure.text}")
                 outcome.tell_rest(verdict, str(target))
@@ -118,56 +121,17 @@ class SmtpTransport:
             )
         return results
 
-    # --- where ---
-
-    async def _targets(self, via: Via, domain: str) -> tuple[mx.Lookup, list[Target]]:
-        """The addresses to dial; when there are none, why."""
-        if via.path:
-            return mx.Lookup("found"), [Target(via.path, via.path, None)]
-        if via.scheme != "mx":
-            told, addresses = await self._resolver.relay_addresses(via.host)
-            targets = self._preferred(via, [Target(via.host, a, via.port) for a in addresses])
-            return told, mx.choose(self._hopeful(targets))
-        port = self._settings.smtp.port
-        if domain.startswith("["):
-            try:
-                address = str(ip_address(domain.strip("[]").removeprefix("ipv6:")))
-            except ValueError:
-                return mx.Lookup("nodata", f"{domain} is no address of the internet"), []
-            return mx.Lookup("found"), [Target(address, address, port)]
-        told, records = await self._resolver.mx(domain)
-        targets, failed = [], None
-        for hosts in mx.in_order(records[:MX_HOSTS], self._rng):
-            equals: list[Target] = []
-            for host in hosts:
-                answer, addresses = await self._resolver.addresses(host)
-                self._rng.shuffle(addresses)
-                equals += [Target(host, a, port) for a in addresses]
-                failed = answer if answer.kind == "failed" else failed
-            targets += self._preferred(via, equals)
-            if len(targets) > 2 * mx.MAX_ADDRESSES:
-                break
-        if records and not targets:
-            told = failed or mx.Lookup("nodata", f"no MX host of {domain} has an address")
-        return told, mx.choose(self._hopeful(targets))
-
-    def _preferred(self, via: Via, equals: list[Target]) -> list[Target]:
-        """Equal targets, those first to which a session stands that could take the message now: what would
-        else be dialled is a connection more than the window of the next hop allows."""
-        if len(equals) > 1:
-            equals.sort(key=lambda target: not self._pool.has(self._way(via, target)))
-        return equals
-
-    def _hopeful(self, targets: list[Target]) -> list[Target]:
-        """Those last that could not be reached a moment ago, which would cost each message a time-out."""
-        if self._failed and len(targets) > 1:
-            since = asyncio.get_running_loop().time() - FAILED_SECONDS
-            if len(self._failed) > FAILED_KEPT:
-                self._failed = {target: when for target, when in self._failed.items() if when > since}
-            targets.sort(key=lambda target: self._failed.get(target, since) > since)
-        return targets
-
     def _way(self, via: Via, target: Target) -> Way:
+        """Made once for each, since a pool looks up an object faster than its equal."""
+        key = (via.scheme, via.host, target.name, target.address, target.port)
+        way = self._ways.get(key)
+        if way is None:
+            if len(self._ways) >= WAYS_KEPT:
+                self._ways.clear()
+            way = self._ways[key] = self._new_way(via, target)
+        return way
+
+    def _new_way(self, via: Via, target: Target) -> Way:
         auth = self._settings.auth.get(via.host) if via.scheme in ("smtp", "smtps") else None
         implicit = via.scheme == "smtps"
         lmtp = via.scheme == "lmtp"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mailstrom_cli.policy.mx import Lookup
-from mailstrom_cli.transport import smtp as smtp_module
+from mailstrom_cli.transport import targets as targets_module
 
 from ..peers.answers import Close, Drop
 from ..peers.process import blackhole, free_port
@@ -80,7 +80,7 @@ def test_a_host_that_was_out_of_reach_a_moment_ago_is_tried_last(hosts, sender, 
     out = sender(THREE, smtp_port=b.port)
     assert [out.send("mx:")[0].status for _ in range(3)] == ["delivered"] * 3
     assert asked(a, b) == [1, 1]
-    monkeypatch.setattr(smtp_module, "FAILED_SECONDS", 0.0)
+    monkeypatch.setattr(targets_module, "FAILED_SECONDS", 0.0)
     out.send("mx:")
     assert asked(a) == [2]
 
