@@ -75,6 +75,7 @@ class Stream(asyncio.Protocol):
         self._lost: str | None = None  # why the connection ended
         self._waiting: asyncio.Future[None] | None = None
         self._writable: asyncio.Future[None] | None = None
+        self._held: list[bytes] = []  # on their way out, together with what is written in the next moment
         self._reading, self._writing = Alarm(), Alarm()
 
     # --- what the event loop calls ---
@@ -130,14 +131,29 @@ class Stream(asyncio.Protocol):
         return self._parser.pending
 
     def write(self, data: bytes) -> bool:
-        """Queue bytes; False when the connection is gone, of which the next wait may still find a reply."""
+        """Queue bytes; False when the connection is gone, of which the next wait may still find a reply.
+
+        They leave when everybody who can go on now has done so: the end of a message and the beginning of the
+        next one are one packet then, and so are the replies to them.
+        """
         if self._transport is None or self._lost is not None:
             return False
-        self._transport.write(data)
-        return not self._transport.is_closing()
+        if not self._held:
+            asyncio.get_running_loop().call_soon(self._write_soon)
+        self._held.append(data)
+        return True
+
+    def _write_soon(self) -> None:
+        asyncio.get_running_loop().call_soon(self._write_now)
+
+    def _write_now(self) -> None:
+        held, self._held = self._held, []
+        if held and self._transport is not None and self._lost is None:
+            self._transport.write(b"".join(held))
 
     async def drained(self, stage: str, seconds: float) -> bool:
         """Wait until there is room to write more; False when the connection is gone."""
+        self._write_now()
         await asyncio.sleep(0)  # a write that failed is told by the loop, and others want their turn too
         if self._writable is not None and self._lost is None:
             await _bounded(self._writable, self._writing, stage, seconds)
@@ -169,6 +185,7 @@ class Stream(asyncio.Protocol):
             raise SessionFailed(Failure("tls", stage, "the server sent plain text after its STARTTLS reply"))
         if self._transport is None or self._lost is not None:
             raise SessionFailed(Failure("lost", stage, f"{self._lost} {stages.WHILE[stage]}"))
+        self._write_now()
         loop = asyncio.get_running_loop()
         try:
             self._transport = await loop.start_tls(

@@ -181,7 +181,8 @@ class SmtpTransport:
             if way.auth is not None:
                 self._logins.pop(way.auth, None)
             raise
-        return Session(replace(way, level=level), conversation, offered, protection)
+        key = way if level == way.level else replace(way, level=level)
+        return Session(key, conversation, offered, protection)
 
     async def _login(self, auth: Auth) -> Credentials:
         """Asked for once, and again after a session that did not come about. Raises SessionFailed."""
