@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+from io import BytesIO
 
 from mailstrom_cli.mail.status import FINAL, UNFINISHED
 from mailstrom_cli.store import files, layout
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from typing import Any, BinaryIO
 
     from mailstrom_cli.store.entry import Entry, Event
+
+AT_ONCE = 64 * 1024
+"""A message up to this long is read in one go, which costs half of a file object with its buffer."""
 
 
 def open_sidecar(directory: int, flags: int = os.O_RDONLY) -> int:
@@ -102,7 +106,17 @@ class SpoolLease:
         self._move(self.entry.state)
 
     def open_message(self) -> BinaryIO:
-        return open_message(self._directory)
+        size = self.entry.envelope.size
+        if size > AT_ONCE:
+            return open_message(self._directory)
+        fd = _open(layout.MESSAGE, os.O_RDONLY, self._directory)
+        try:
+            data = os.pread(fd, size + 1, 0)
+        finally:
+            os.close(fd)
+        if len(data) != size:
+            raise OSError(errno.EIO, f"it has {len(data)} octets, not {size}", layout.MESSAGE)
+        return BytesIO(data)
 
     def postpone(self, due: float) -> None:
         self._not_before = due
