@@ -113,7 +113,7 @@ def mailbox(local: str, domain: str) -> Mailbox:
 
 def quoted_if_needed(local: str) -> str:
     """A local part as a dot-atom if it is one, else as a quoted string (RFC 5321, 4.1.2)."""
-    if local and all(not _strange(atom) and atom for atom in local.split(".")):
+    if is_dotted(local, ATEXT) or (local and all(not _strange(atom) and atom for atom in local.split("."))):
         return local
     escaped = local.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'
@@ -134,6 +134,11 @@ def shown(text: str) -> str:
     if not text.isprintable():
         text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
     return f"`{text}`"
+
+
+def is_dotted(text: str, characters: str) -> bool:
+    """Whether a text is nothing but words of these characters with single dots between them."""
+    return text.strip(characters + ".") == "" != text and text[0] != "." != text[-1] and ".." not in text
 
 
 # --- local part ---
@@ -208,8 +213,9 @@ def canonical_domain(domain: str) -> str:
         from mailstrom_cli.mail.idna import to_a_labels
 
         ascii_form = to_a_labels(domain)
-    for label in ascii_form.split("."):
-        _check_label(label, domain)
+    if not is_dotted(ascii_form, ALPHANUMERIC) or len(ascii_form) > MAX_LABEL:  # few have more to look at
+        for label in ascii_form.split("."):
+            _check_label(label, domain)
     if len(ascii_form) > MAX_DOMAIN:
         raise AddressError(
             f"the domain {shown(domain)} has {len(ascii_form)} octets; {MAX_DOMAIN} are the most"

@@ -8,7 +8,16 @@ dots in display names. Linear in the length of the field, and nothing recurses.
 
 from __future__ import annotations
 
-from mailstrom_cli.mail.address import AddressError, Mailbox, complete, mailbox, shown
+from mailstrom_cli.mail.address import (
+    ALPHANUMERIC,
+    ATEXT,
+    AddressError,
+    Mailbox,
+    complete,
+    is_dotted,
+    mailbox,
+    shown,
+)
 from mailstrom_cli.mail.comment import comment_end
 from mailstrom_cli.values import value
 
@@ -24,6 +33,8 @@ BLANK = " \t\r\n"
 PUNCTUATION = "<>@,;:."
 SPECIALS = PUNCTUATION + '()[]\\"'
 ENDS_ATOM = frozenset(BLANK + SPECIALS)
+NAME = ATEXT + "." + BLANK
+ENDS = str.maketrans(dict.fromkeys(BLANK + SPECIALS, ","))  # a comma for whatever ends an atom
 
 
 @value
@@ -55,7 +66,29 @@ def parse_address_list(text: str, origin: str = "", known: Container[str] = ()) 
     """Every mailbox in an address field's value, folded or not, in order; a bare local name gets `origin` for
     its domain. Where no origin is given, a bare name is an error, but for those that are `known` in lower
     case. Raises AddressError; the characters it counts are those of a line, from 1."""
-    return _Parser(text, origin, known).parse()
+    return _alone(text) or _Parser(text, origin, known).parse()
+
+
+def _alone(text: str) -> AddressList | None:
+    """The list that is one address, or one name of plain words with an address, as nearly all are; None for
+    any other, and for a fault, which the parser tells of."""
+    value = text.strip(BLANK)
+    name, bracket, address = value.partition("<")
+    if not bracket:
+        name, address = "", value
+    elif not value.endswith(">"):
+        return None
+    else:
+        name, address = name.rstrip(BLANK), address[:-1]
+    local, _, domain = address.partition("@")
+    if name.strip(NAME) or not is_dotted(local, ATEXT) or not is_dotted(domain, ALPHANUMERIC):
+        return None
+    try:
+        box = mailbox(local, domain)
+    except AddressError:
+        return None
+    start = text.find(value)
+    return AddressList((box,), box, names=((start, start + len(name)),) if name else ())
 
 
 class _Parser:
@@ -240,7 +273,8 @@ def _error(text: str, what: str, at: int, more: str = "") -> AddressError:
 def _tokens(text: str) -> list[Token]:
     """The field as tokens, without blanks and comments, ended by one of kind ""."""
     tokens: list[Token] = []
-    at, end = 0, len(text)
+    ends = text.translate(ENDS)
+    at, end = len(text) - len(text.lstrip(BLANK)), len(text)
     while at < end:
         character = text[at]
         start = at
@@ -264,9 +298,8 @@ def _tokens(text: str) -> list[Token]:
         elif character in SPECIALS:
             raise _error(text, shown(character), at, " stands where it has no meaning")
         else:
-            at += 1
-            while at < end and text[at] not in ENDS_ATOM:
-                at += 1
+            at = ends.find(",", at)
+            at = at if at >= 0 else end
             tokens.append(("atom", text[start:at], start, at))
     tokens.append(("", "", end, end))
     return tokens

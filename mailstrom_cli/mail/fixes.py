@@ -27,6 +27,8 @@ from mailstrom_cli.mail.stamp import date_time, message_id
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from mailstrom_cli.mail.content import Content
     from mailstrom_cli.mail.finding import Findings
     from mailstrom_cli.mail.header import Field
@@ -62,7 +64,7 @@ class Fixer:
         self._remove()
         self._stamp()
         self._declare()
-        if not all(self.changed.get(field.line, field.raw).isascii() for field in self.fields.all):
+        if not octets.isascii() or not all(map(bytes.isascii, self.changed.values())):
             self._encode()
         if self.changed:
             octets = b""
@@ -105,29 +107,31 @@ class Fixer:
                     self.findings.fix("removed", RULES.get(key, ""), line=field.line, field=field.name)
 
     def _stamp(self) -> None:
-        now = date_time(self.context.now, self.context.timezone)
         held = self.fields.first("message-id")
         self.identity = _identity(held) or message_id(self.context.token, self.context.now, self.domains)
         given = self.fields.given
         if given is not None and given.body:
-            self._fill("from", given.name, given.body.decode())
-        self._fill("date", "Date", now)
-        self._fill("message-id", "Message-ID", self.identity)
+            self._fill("from", given.name, given.body.decode)
+        self._fill("date", "Date", self._now)
+        self._fill("message-id", "Message-ID", lambda: self.identity)
         block = self.fields.resent
         if block and "resent-date" not in block and self._may("resent-date", "Resent-Date"):
             first = next(iter(block.values()))[0]
-            stamp = f"Resent-Date: {now}\r\n".encode()
+            stamp = f"Resent-Date: {self._now()}\r\n".encode()
             self.changed[first.line] = stamp + self.changed.get(first.line, first.raw)
             self.findings.fix("added", "RFC 5322, 3.6.6", line=first.line, field="Resent-Date")
 
-    def _fill(self, key: str, name: str, value: str) -> None:
+    def _now(self) -> str:
+        return date_time(self.context.now, self.context.timezone)
+
+    def _fill(self, key: str, name: str, value: Callable[[], str]) -> None:
         held = self.fields.first(key)
         if held is None:
             if self._may(key, name):
-                self._add(name, value)
+                self._add(name, value())
                 self.findings.fix("added", "RFC 5322, 3.6", field=name)
         elif not held.body and self._may(key, name, held.line):
-            self.changed[held.line] = held.raw[: held.colon + 1] + f" {value}\r\n".encode()
+            self.changed[held.line] = held.raw[: held.colon + 1] + f" {value()}\r\n".encode()
             self.findings.fix(
                 "it was empty and was filled in", "RFC 5322, 3.6", line=held.line, field=held.name
             )

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from mailstrom_cli.mail.structure import Fields
 
 ORIGINATORS = ("from", "sender", "reply-to")
+KEYS = {
+    p: tuple(dict.fromkeys(("from", *[p + k for k in (*ORIGINATORS, *DESTINATIONS)])))
+    for p in ("", "resent-")
+}
 
 
 @value
@@ -51,11 +55,12 @@ def find_paths(fields: Fields, request: Request, context: Context, findings: Fin
         needed.add("from")
     lists: dict[int, AddressList] = {}  # by the line of the field
     completed: dict[int, bytes] = {}
-    for key in dict.fromkeys(("from", *[prefix + key for key in (*ORIGINATORS, *DESTINATIONS)])):
-        if key.endswith("bcc") and key not in needed:
+    for key in KEYS[prefix]:
+        same = fields.every(key)
+        if not same or (key.endswith("bcc") and key not in needed):
             continue
         origin = context.origin if key.startswith(prefix) else ""
-        for field in fields.every(key):
+        for field in same:
             parsed = _parse(field, origin, context, key in needed, findings)
             if parsed is None:
                 continue

@@ -56,7 +56,8 @@ class Fields:
 
     def first(self, key: str) -> Field | None:
         """The field of this name that stands first; of the first block, if it is a Resent- field."""
-        return next(iter(self.every(key)), None)
+        same = self.every(key)
+        return same[0] if same else None
 
     def every(self, key: str) -> Sequence[Field]:
         """The fields of this name; those of the first block, if they are Resent- fields."""
@@ -174,7 +175,8 @@ def _check_octets(header: Header, fields: Fields, findings: Findings) -> None:
         _check_utf8(fields, findings)
     controls = len(octets.translate(None, CONTROLS)) < len(octets)
     folds = b" \r\n" in octets or b"\t\r\n" in octets
-    for field in fields.all:
+    blanks = b" :" in octets or b"\t:" in octets
+    for field in fields.all if controls or folds or blanks else ():
         raw = field.raw
         if raw[field.colon - 1] in b" \t":
             what = "a blank stands before its colon"
