@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 TOGETHER = 100  # messages held open at once, three descriptors each
 MANY = 32  # messages that are worth a commit of the whole file system
+LONG = 4 << 20  # octets that are worth to be written out before the message is at its end
 MIN_INODES = 100  # free inodes, where there is a floor at all
 
 _HINTS = {
@@ -96,10 +97,13 @@ class Batch:
                 raise
             self._sync()  # gives back the descriptors of what is written so far
             id, directory, message, sidecar = self._create(now)
-        envelope, size = submission.envelope, 0
+        envelope, size, begun = submission.envelope, 0, 0
         for chunk in submission.chunks:
             files.write_all(message, chunk)
             size += len(chunk)
+            if size - begun >= LONG:  # the disk works while the rest is made
+                files.start_writing(message, begun)
+                begun = size
         if size != envelope.size:
             raise ValueError(f"the envelope tells of {envelope.size} octets, and the message has {size}")
         entry_line = first_line(id, round(now, 3), envelope)
@@ -107,7 +111,7 @@ class Batch:
         due = mtime(entry_line["submitted"] if envelope.at is None else envelope.at)
         os.utime(directory, ns=(due, due))
         if not self._commit:
-            files.start_writing(message)
+            files.start_writing(message, begun)
             files.start_writing(sidecar)
         if self._keys:
             self._keys.give(envelope, id)

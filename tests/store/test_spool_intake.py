@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from mailstrom_cli.errors import NO_PERMISSION, TEMPORARY, MailstromError, NoSuchMessage
-from mailstrom_cli.store import keys
+from mailstrom_cli.store import intake, keys
+from mailstrom_cli.store.base import Submission
 from mailstrom_cli.store.ids import is_id
 from mailstrom_cli.store.spool import Spool, open_store
 from tests.peers.needs import lacking
@@ -67,6 +68,24 @@ def test_short_writes_lose_nothing(spool: Spool, monkeypatch: pytest.MonkeyPatch
     assert octets(spool, id) == BODY
     assert spool.read(id).envelope.key == "k"
     assert put(spool, key="k", digest="d") == id
+
+
+def test_a_long_message_is_written_out_while_it_comes_and_no_part_of_it_twice(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is written already would be dropped from memory, where a flush looks for it."""
+    told: list[tuple[int, int]] = []
+
+    def fadvise(fd: int, start: int, length: int, advice: int) -> None:
+        if os.readlink(f"/proc/self/fd/{fd}").endswith(".eml"):
+            told.append((start, os.fstat(fd).st_size))
+
+    monkeypatch.setattr(os, "posix_fadvise", fadvise)
+    monkeypatch.setattr(intake, "LONG", 30)
+    body = b"x" * 75
+    cut = [body[at : at + 15] for at in range(0, 75, 15)]
+    spool.intake([Submission(submission(body=body).envelope, cut)], NOW)
+    assert told == [(0, 30), (30, 60), (60, 75)]
 
 
 # --- failures ---
