@@ -120,6 +120,10 @@ def _read(fd: int, limit: int) -> Data:
                 raise _too_large(limit)
             if about.st_size > IN_MEMORY:
                 return _mapped(fd)
+            data = os.read(fd, about.st_size + 1)
+            if len(data) == about.st_size:
+                return data
+            os.lseek(fd, 0, os.SEEK_SET)  # it grows or shrinks, or is one of /proc
     except OSError as error:
         raise _unreadable(error) from None
     return gather(pieces(fd), limit)

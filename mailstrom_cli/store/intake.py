@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 TOGETHER = 100  # messages held open at once, three descriptors each
 MANY = 32  # messages that are worth a commit of the whole file system
 LONG = 4 << 20  # octets that are worth to be written out before the message is at its end
+AT_ONCE = 1 << 16  # octets of a message that are put together for one write
 MIN_INODES = 100  # free inodes, where there is a floor at all
 
 _HINTS = {
@@ -98,7 +99,8 @@ class Batch:
             self._sync()  # gives back the descriptors of what is written so far
             id, directory, message, sidecar = self._create(now)
         envelope, size, begun = submission.envelope, 0, 0
-        for chunk in submission.chunks:
+        chunks = submission.chunks if envelope.size > AT_ONCE else [b"".join(submission.chunks)]
+        for chunk in chunks:
             files.write_all(message, chunk)
             size += len(chunk)
             if size - begun >= LONG:  # the disk works while the rest is made
