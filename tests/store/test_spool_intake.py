@@ -82,6 +82,7 @@ def test_a_long_message_is_written_out_while_it_comes_and_no_part_of_it_twice(
 
     monkeypatch.setattr(os, "posix_fadvise", fadvise)
     monkeypatch.setattr(intake, "LONG", 30)
+    monkeypatch.setattr(intake, "AT_ONCE", 0)
     body = b"x" * 75
     cut = [body[at : at + 15] for at in range(0, 75, 15)]
     spool.intake([Submission(submission(body=body).envelope, cut)], NOW)
