@@ -6,6 +6,7 @@ import asyncio
 import ipaddress
 import os
 import socket
+import time
 
 from mailstrom_cli.config.text import split_address
 from mailstrom_cli.mail.address import AddressError
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 FOUND = Lookup("found")
 _FAMILY = {"A": socket.AF_INET, "AAAA": socket.AF_INET6}
+KEPT = 10_000  # names and kinds
+LOOK_SECONDS = 1.0
 RESOLV_CONF = "/etc/resolv.conf"
 TRY_SECONDS, LIFETIME_SECONDS = 5.0, 15.0
 
@@ -31,7 +34,8 @@ TRY_SECONDS, LIFETIME_SECONDS = 5.0, 15.0
 class Resolver:
     """servers: ("system",) or "address[:port]" each; ip: "both", "ipv4" or "ipv6", the families wanted.
 
-    Answers are kept as long as their TTL allows; what is asked twice at once is looked up once.
+    Answers are kept as long as their TTL allows, those with records where they are found at once; what is
+    asked twice at the same time is looked up once.
     """
 
     def __init__(self, servers: Sequence[str], ip: str) -> None:
@@ -39,7 +43,9 @@ class Resolver:
         self._families = wanted_families(ip)
         self._dns: dns.asyncresolver.Resolver | None = None
         self._system: tuple[int, ...] | None = None
+        self._looked = 0.0
         self._literals: dict[str, str] = {}  # by host of the configuration, "" for a name
+        self._found: dict[tuple[str, str], tuple[float, list[Any]]] = {}  # until when, records
         self._asked: dict[tuple[str, str], asyncio.Task[tuple[Lookup, list[Any]]]] = {}
 
     async def mx(self, domain: str) -> tuple[Lookup, list[MxRecord]]:
@@ -68,6 +74,9 @@ class Resolver:
 
     async def addresses(self, host: str) -> tuple[Lookup, list[str]]:
         """All addresses of a host; one failed look-up counts only when the other gave nothing."""
+        kept = [self._kept(host, family) for family in self._families]
+        if all(kept):
+            return FOUND, [record.address for records in kept for record in records]
         answers = await asyncio.gather(*(self._records(host, family) for family in self._families))
         found = [record.address for _, records in answers for record in records]
         if found:
@@ -97,12 +106,25 @@ class Resolver:
         return FOUND, list(dict.fromkeys(str(info[4][0]) for info in infos))
 
     async def _records(self, name: str, kind: str) -> tuple[Lookup, list[Any]]:
+        if kept := self._kept(name, kind):
+            return FOUND, kept
         key = name.lower(), kind
         task = self._asked.get(key)
         if task is None:
             task = self._asked[key] = asyncio.ensure_future(self._ask(name, kind))
             task.add_done_callback(lambda _: self._asked.pop(key, None))
         return await asyncio.shield(task)
+
+    def _kept(self, name: str, kind: str) -> list[Any]:
+        """Records found before, if they are still good."""
+        self._look_again()
+        until, records = self._found.get((name.lower(), kind), (0.0, []))
+        return records if until > time.time() else []
+
+    def _keep(self, name: str, kind: str, until: float, records: list[Any]) -> None:
+        if len(self._found) >= KEPT:
+            self._found.clear()
+        self._found[name.lower(), kind] = until, records
 
     async def _ask(self, name: str, kind: str) -> tuple[Lookup, list[Any]]:
         import dns.exception
@@ -121,24 +143,29 @@ class Resolver:
             return Lookup("failed", f"looking up {kind} of {name} failed: {error}"), []
         if answer.rrset is None:
             return Lookup("nodata", f"the host {name} has no {kind} record"), []
-        return FOUND, list(answer.rrset)
+        records = list(answer.rrset)
+        self._keep(name, kind, answer.expiration, records)
+        return FOUND, records
 
-    def _changed(self) -> bool:
-        """Whether the system has other resolvers now: this machine has come to another network."""
-        if self._servers != ("system",):
-            return False
+    def _look_again(self) -> None:
+        """Begin anew when the system has other resolvers now: this machine has come to another network."""
+        now = time.monotonic()
+        if self._servers != ("system",) or now < self._looked + LOOK_SECONDS:
+            return
+        self._looked = now
         before, self._system = self._system, _stamp(RESOLV_CONF)
-        return before != self._system
+        if before != self._system:
+            self._dns = None
+            self._found.clear()
 
     def _resolver(self) -> dns.asyncresolver.Resolver:
-        if self._dns is None or self._changed():
+        self._look_again()
+        if self._dns is None:
             import dns.asyncresolver
             import dns.nameserver
             import dns.resolver
 
             system = self._servers == ("system",)
-            if system:
-                self._system = _stamp(RESOLV_CONF)
             made = dns.asyncresolver.Resolver(configure=system)
             if not system:
                 made.nameservers = [

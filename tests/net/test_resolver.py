@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 from random import Random
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from mailstrom_cli.net import resolver as resolver_module
 from mailstrom_cli.net.resolver import Resolver
 from mailstrom_cli.policy.mx import Lookup, MxRecord, in_order
 
@@ -206,3 +209,41 @@ def test_what_is_asked_twice_at_once_is_looked_up_once(server) -> None:
 
     assert {len(records) for _, records in asyncio.run(many())} == {3}
     assert asked == ["MX"]
+
+
+class Scripted(Resolver):
+    """Answers `_ask` itself, and keeps what it said as long as `seconds`."""
+
+    def __init__(self, seconds: float, servers: tuple[str, ...] = ("127.0.0.1",)) -> None:
+        super().__init__(servers, "ipv4")
+        self.seconds = seconds
+        self.asked: list[str] = []
+
+    async def _ask(self, name: str, kind: str) -> tuple[Lookup, list[Any]]:
+        self.asked.append(f"{kind} {name}")
+        records = [SimpleNamespace(address="127.0.0.9")]
+        self._keep(name, kind, time.time() + self.seconds, records)
+        return Lookup("found"), records
+
+
+@pytest.mark.parametrize(("seconds", "times"), [(60, 1), (0, 3)])
+def test_an_answer_counts_as_long_as_it_says(seconds: float, times: int) -> None:
+    async def story() -> None:
+        resolver = Scripted(seconds)
+        for name in ("mx.example.test", "MX.Example.Test", "mx.example.test"):
+            assert await resolver.addresses(name) == (Lookup("found"), ["127.0.0.9"])
+        assert len(resolver.asked) == times
+
+    asyncio.run(story())
+
+
+def test_on_another_network_everything_is_asked_again(monkeypatch) -> None:
+    async def story() -> None:
+        resolver = Scripted(60, ("system",))
+        monkeypatch.setattr(resolver_module, "LOOK_SECONDS", 0.0)
+        for stamp in (1, 1, 2, 2):
+            monkeypatch.setattr(resolver_module, "_stamp", lambda path, stamp=stamp: (stamp,))
+            await resolver.addresses("mx.example.test")
+        assert len(resolver.asked) == 2
+
+    asyncio.run(story())
