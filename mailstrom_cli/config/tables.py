@@ -5,16 +5,8 @@ from __future__ import annotations
 import os
 import stat
 
+from mailstrom_cli.config import toml
 from mailstrom_cli.config.keys import KEYS, TABLES
-from mailstrom_cli.config.locate import lines
-from mailstrom_cli.config.problems import (
-    ConfigError,
-    Problem,
-    expected,
-    nearest_key,
-    nearest_table,
-    nearest_variable,
-)
 from mailstrom_cli.config.schema import Auth, Route
 from mailstrom_cli.config.text import ip_address, is_domain, plain, quoted
 from mailstrom_cli.values import value
@@ -25,7 +17,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from mailstrom_cli.config.keys import Key
-    from mailstrom_cli.config.locate import Path
+    from mailstrom_cli.config.problems import ConfigError, Problem
+    from mailstrom_cli.config.toml import Path
 
     Changed = dict[str, Any]
     Sources = dict[str, str]
@@ -62,16 +55,14 @@ def unreadable(path: str, error: OSError | ValueError, by_option: bool, named: b
         else None
     )
     shown = path if path.isprintable() and path else quoted(path)
-    return ConfigError([Problem(shown, f"the configuration cannot be read{by}: {reason}", hint)])
+    return _wrong(shown, f"the configuration cannot be read{by}: {reason}", hint)
 
 
 def parse(path: str, descriptor: int) -> Tree:
     """Reads and closes the descriptor. Raises ConfigError."""
-    import tomllib
-
     if not path.isprintable():
         os.close(descriptor)
-        raise ConfigError([Problem(quoted(path), "the name of a configuration file must be printable")])
+        raise _wrong(quoted(path), "the name of a configuration file must be printable")
     mode = os.fstat(descriptor).st_mode
     try:
         with open(descriptor, "rb") as file:
@@ -79,46 +70,51 @@ def parse(path: str, descriptor: int) -> Tree:
     except OSError as error:
         raise unreadable(path, error, False, False) from None
     if stat.S_ISREG(mode) and mode & stat.S_IWOTH:
-        raise ConfigError([Problem(path, "anybody may write this configuration", f"chmod o-w {path}")])
+        raise _wrong(path, "anybody may write this configuration", f"chmod o-w {path}")
     if len(octets) > LARGEST:
-        raise ConfigError([Problem(path, "the configuration is larger than 1 MiB")])
+        raise _wrong(path, "the configuration is larger than 1 MiB")
     try:
         text = octets.decode()
     except UnicodeDecodeError as error:
         line = octets.count(b"\n", 0, error.start) + 1
-        raise ConfigError([Problem(f"{path}:{line}", "not UTF-8, which TOML must be")]) from None
+        raise _wrong(f"{path}:{line}", "not UTF-8, which TOML must be") from None
     try:
-        held = tomllib.loads(text)
+        return Tree(path, *toml.read(text))
     except (ValueError, RecursionError) as error:
-        raise ConfigError([_syntax(path, error)]) from None
-    return Tree(path, held, lines(text))
+        raise _syntax(path, error) from None
 
 
-def _syntax(path: str, error: Exception) -> Problem:
+def _syntax(path: str, error: Exception) -> ConfigError:
     """`Expected '=' (at line 2, column 5)` as a place and a sentence."""
     if isinstance(error, RecursionError):
-        return Problem(path, "not TOML: nested too deeply")
+        return _wrong(path, "not TOML: nested too deeply")
     said, _, place = str(error).rpartition(" (at ")
     numbers = [word for word in place.rstrip(")").replace(",", "").split() if word.isdigit()]
     said = said or str(error)
     if len(numbers) == 2:
-        return Problem(f"{path}:{numbers[0]}:{numbers[1]}", f"not TOML: {said}")
-    return Problem(path, f"not TOML: {said}{' at the end of the text' if place else ''}")
+        return _wrong(f"{path}:{numbers[0]}:{numbers[1]}", f"not TOML: {said}")
+    return _wrong(path, f"not TOML: {said}{' at the end of the text' if place else ''}")
+
+
+def _wrong(where: str, what: str, hint: str | None = None) -> ConfigError:
+    from mailstrom_cli.config.problems import ConfigError, Problem
+
+    return ConfigError([Problem(where, what, hint)])
 
 
 def read_variable(name: str, text: str, changed: Changed, sources: Sources, problems: list[Problem]) -> None:
     """MAILSTROM_ROUTE and MAILSTROM_AUTH: a TOML value, which replaces what the file says. Every other name
     is unknown here."""
+    from mailstrom_cli.config.problems import Problem, nearest_variable
+
     tables = {"MAILSTROM_ROUTE": "route", "MAILSTROM_AUTH": "auth"}
     if name not in tables:
         known = {key.variable for key in KEYS} | {"MAILSTROM_CONFIG"}
         problems.append(Problem(name, "no such setting", nearest_variable(name, sorted(known))))
         return
-    import tomllib
-
     table = tables[name]
     try:
-        held = tomllib.loads(f"{table} = {text}")
+        held, _ = toml.read(f"{table} = {text}")
     except (ValueError, RecursionError):
         held = {}
     if list(held) != [table]:
@@ -147,6 +143,8 @@ class _Reader:
         self.tree, self.changed, self.sources, self.problems = tree, changed, sources, problems
 
     def problem(self, path: Path, what: str, hint: str | None = None) -> None:
+        from mailstrom_cli.config.problems import Problem
+
         self.problems.append(Problem(self.tree.where(path), what, hint))
 
     def table(self, held: Mapping[str, Any], path: Path, prefix: str) -> None:
@@ -170,6 +168,8 @@ class _Reader:
             elif key == "auth":
                 self.credentials(item, here)
             elif isinstance(item, dict) and not prefix:
+                from mailstrom_cli.config.problems import nearest_table
+
                 self.problem(here, f"`{_shown(name)}` is not a table", nearest_table(name))
             else:
                 self.unknown(here, key, key)
@@ -179,12 +179,16 @@ class _Reader:
         try:
             read = key.kind.read(held)
         except ValueError as error:
+            from mailstrom_cli.config.problems import expected
+
             self.problem(path, f"`{name}`: {error}" if error.args else expected(name, key.kind, held))
             return None
         self.sources[name] = self.tree.where(path)
         return read
 
     def unknown(self, path: Path, name: str, pattern: str) -> None:
+        from mailstrom_cli.config.problems import nearest_key
+
         self.problem(path, f"`{_shown(name)}` is not a key", nearest_key(pattern))
 
     def items(self, held: Mapping[str, Any], path: Path, name: str, pattern: str) -> dict[str, Any]:
