@@ -117,6 +117,12 @@ def test_nothing_has_no_lines() -> None:
     assert lines("") == lines("\n# nothing\n") == {}
 
 
+@pytest.mark.parametrize("rest", ["b = [", "b = 'c", "b = " + "[" * 9999], ids=["end", "quote", "depth"])
+def test_what_is_beyond_the_scan_has_no_line(rest: str) -> None:
+    found = lines(f"a = 1\n{rest}\n[c]")
+    assert (found["a",], found["b",], found.get(("c",))) == (1, 2, None)
+
+
 def test_what_is_not_plain_is_what_tomllib_says() -> None:
     assert read_plain(TEXT) is None
     assert read(TEXT) == (tomllib.loads(TEXT), EXPECTED)
@@ -124,8 +130,7 @@ def test_what_is_not_plain_is_what_tomllib_says() -> None:
 
 # --- the plain kind, without tomllib ---
 
-PLAIN = """\
-# comment with "quotes", \ttabs and é
+PLAIN = r"""# comment with "quotes",	a tab and é
 helo_name = "mail.example.org"   # = [
 via = ["smtp://a#b",  # ] not the end
   'mx:', ]
@@ -134,8 +139,9 @@ smtp . "ip" = 'it is "ipv4"'
 aliases = { root = "ops@example.org", "b c".d = ["x", [ -7, +0, 1.50, -0.25 ], {}] }
 [ auth . "smtp.example.org" ]
 "" = ''
+'C:\x' = '\\'
 [retry] # more
-\t1-a_B = true
+  1-a_B = true
 [retry.inner]
 retries = false
 [[route]]
@@ -157,7 +163,7 @@ def test_the_plain_kind_is_read_without_tomllib(end: str, monkeypatch: pytest.Mo
     monkeypatch.setattr(tomllib, "loads", None)
     assert read(text) == (expected, located)
     assert set(located) == paths(expected)
-    assert (located["route", 1, "deep", "n"], located["aliases", "b c", "d", 1, 3]) == (19, 7)
+    assert (located["route", 1, "deep", "n"], located["aliases", "b c", "d", 1, 3]) == (20, 7)
 
 
 def test_a_file_with_every_setting_is_plain() -> None:
