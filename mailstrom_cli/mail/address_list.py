@@ -18,7 +18,6 @@ from mailstrom_cli.mail.address import (
     mailbox,
     shown,
 )
-from mailstrom_cli.mail.comment import comment_end
 from mailstrom_cli.values import value
 
 TYPE_CHECKING = False
@@ -284,6 +283,8 @@ def _tokens(text: str) -> list[Token]:
             at += 1
             tokens.append((character, character, start, at))
         elif character == "(":
+            from mailstrom_cli.mail.comment import comment_end
+
             at = comment_end(text, at)
             if at < 0:
                 raise _error(text, "the comment", start, " has no closing parenthesis")

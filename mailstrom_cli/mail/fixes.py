@@ -22,7 +22,6 @@ with `add_from`, an empty line is put before a first line that is no field. No s
 from __future__ import annotations
 
 from mailstrom_cli.mail.content import MAX_LINE, first_long_line
-from mailstrom_cli.mail.mime_fields import declaration
 from mailstrom_cli.mail.stamp import date_time, message_id
 
 TYPE_CHECKING = False
@@ -78,9 +77,10 @@ class Fixer:
 
     def _may(self, key: str, name: str, line: int | None = None, *, needed: bool = True) -> bool:
         """Whether no signature covers a field to be fixed; what is needed, and cannot be, is refused."""
-        why = self.fields.signed.why(key)
-        if why is None:
+        signature = self.fields.signed.get(key)
+        if signature is None:
             return True
+        why = f"the {signature.name} on line {signature.line} covers it"
         if needed:
             what = f"it must be put right, and cannot be, as {why}"
             self.findings.refuse(what, "RFC 6376, 5.4", line=line, field=name, hint=RESIGN)
@@ -137,6 +137,10 @@ class Fixer:
             )
 
     def _declare(self) -> None:
+        if not self.body.eight_bit:
+            return
+        from mailstrom_cli.mail.mime_fields import declaration
+
         lacking = declaration(self.fields, self.body)
         if all(self._may(name.lower(), name, needed=False) for name, _ in lacking):
             for name, value in lacking:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from mailstrom_cli.mail.address import shown
 from mailstrom_cli.mail.comment import without_comments
+from mailstrom_cli.mail.structure import MIME
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,22 +16,21 @@ if TYPE_CHECKING:
     from mailstrom_cli.mail.header import Field
     from mailstrom_cli.mail.structure import Fields
 
-KEYS = ("mime-version", "content-type", "content-transfer-encoding", "content-disposition", "content-id")
+KEYS = (*MIME, "content-disposition", "content-id")
 ENCODINGS = ("7bit", "8bit", "binary", "quoted-printable", "base64")
 IDENTITY = ENCODINGS[:3]  # these change nothing (RFC 2045, 6.2)
 TOKEN_ENDS = frozenset(' \t\r\n()<>@,;:\\"/[]?=')
 
 
 def check_mime_fields(fields: Fields, body: Content, findings: Findings) -> None:
-    """Notes what other software is likely to take in another way than it is meant."""
-    if KEYS[0] not in fields.by_key and KEYS[1] not in fields.by_key and KEYS[2] not in fields.by_key:
-        return
+    """Notes what other software is likely to take in another way than it is meant, in a header with one of
+    the first three fields."""
     for key in KEYS:
         same = fields.by_key.get(key, ())
         if len(same) > 1:
             what = f"it is on line {same[0].line} already, and not everybody takes the same of them"
             findings.note(what, "RFC 2045, 3", line=same[1].line, field=same[1].name)
-    version, kind, encoding = (fields.first(key) for key in KEYS[:3])
+    version, kind, encoding = (fields.first(key) for key in MIME)
     if version and _value(version) != "1.0":
         findings.note("it is not `1.0`", "RFC 2045, 4", line=version.line, field=version.name)
     if not version and kind and not body.eight_bit:  # else it is added
@@ -73,10 +73,10 @@ def _is_token(text: str) -> bool:
 
 
 def declaration(fields: Fields, body: Content) -> list[tuple[str, str]]:
-    """The MIME fields (name, value) that a text beyond ASCII lacks, where it has no MIME-Version: none for
-    another text. The charset is not guessed: it is UTF-8 if all of the text is, else unknown (RFC 1428)."""
+    """The MIME fields (name, value) that a text beyond ASCII lacks, where it has no MIME-Version. The charset
+    is not guessed: it is UTF-8 if all of the text is, else unknown (RFC 1428)."""
     encoding = fields.first("content-transfer-encoding")
-    if not body.eight_bit or "mime-version" in fields.by_key:
+    if "mime-version" in fields.by_key:
         return []
     if encoding and _value(encoding).lower() not in IDENTITY:
         return []  # then the text is not what it says it is, and better not declared to be

@@ -12,10 +12,9 @@ from mailstrom_cli.mail.envelope import Envelope, Recipient
 from mailstrom_cli.mail.finding import Finding, Findings
 from mailstrom_cli.mail.fixes import Fixer
 from mailstrom_cli.mail.header import Field, ended_at_fault, split_header
-from mailstrom_cli.mail.mime_fields import check_mime_fields
 from mailstrom_cli.mail.paths import find_paths
 from mailstrom_cli.mail.request import Context, Request, check_options
-from mailstrom_cli.mail.structure import Fields, check_fields, note_long_lines
+from mailstrom_cli.mail.structure import MIME, Fields, check_fields, note_long_lines
 from mailstrom_cli.values import value
 
 TYPE_CHECKING = False
@@ -83,7 +82,10 @@ def _check(
         if body.nul:
             what, line = "a NUL octet is in the body", header.lines + body.line_of("nul")
             findings.refuse(what, "RFC 5322, 4", line=line, hint="encode binary content as base64")
-        check_mime_fields(fields, body, findings)
+        if any(key in fields.by_key for key in MIME):
+            from mailstrom_cli.mail.mime_fields import check_mime_fields
+
+            check_mime_fields(fields, body, findings)
         if thorough:
             note_long_lines(header, fields, findings)
         if body.longest:

@@ -16,20 +16,15 @@ if TYPE_CHECKING:
 SIGNATURES = ("dkim-signature", "arc-message-signature")
 
 
-class Signed:
-    """by_key: the field names that are signed, in lower case, each with the field of the signature."""
-
-    def __init__(self, by_key: Mapping[str, Sequence[Field]]) -> None:
-        self.by_key: dict[str, Field] = {}
-        for key in SIGNATURES:
-            for field in by_key.get(key, ()):
-                for name in _names(field.body):
-                    self.by_key.setdefault(name, field)
-
-    def why(self, key: str) -> str | None:
-        """Why a field of this name can neither be changed nor added nor removed; None when it can."""
-        signature = self.by_key.get(key)
-        return f"the {signature.name} on line {signature.line} covers it" if signature else None
+def signed(by_key: Mapping[str, Sequence[Field]]) -> dict[str, Field]:
+    """The field names that are signed, in lower case, each with the field of the first signature that covers
+    it."""
+    found: dict[str, Field] = {}
+    for key in SIGNATURES:
+        for field in by_key.get(key, ()):
+            for name in _names(field.body):
+                found.setdefault(name, field)
+    return found
 
 
 def _names(value: bytes) -> list[str]:

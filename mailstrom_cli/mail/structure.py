@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from mailstrom_cli.mail.address import AddressError
 from mailstrom_cli.mail.address_list import decoded
-from mailstrom_cli.mail.comment import without_comments
 from mailstrom_cli.mail.content import MAX_LINE, first_long_line
-from mailstrom_cli.mail.date import date_fault
-from mailstrom_cli.mail.signature import Signed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,6 +22,7 @@ RESENT = frozenset(
 RESENT_DESTINATIONS = tuple([f"resent-{name}" for name in DESTINATIONS])
 TRACE = ("received", "return-path")
 TEXTS = ("subject", "comments", "content-description")  # unstructured, and shown to people
+MIME = ("mime-version", "content-type", "content-transfer-encoding")
 MAX_RECEIVED = 99  # RFC 5321, 6.3: at least 100 tell of a loop
 GOOD_LINE = 78  # octets (RFC 5322, 2.1.1: a line should have no more)
 CONTROLS = bytes([*range(1, 9), 11, 12, *range(14, 32), 127])
@@ -36,7 +34,8 @@ class Fields:
     all: in order.  complete: there is a header, and every line of it is part of one.
     blocks: the Resent- fields of each resending by their names, the last one first (RFC 5322, 3.6.6).
     resent: the first block.
-    signed: what the signatures in it cover.  given: the field that was to be added.
+    given: the field that was to be added.
+    signed: the field names, in lower case, that signatures in it cover, each with the first of these.
     """
 
     def __init__(self, header: Header, added: Field | None = None) -> None:
@@ -52,7 +51,11 @@ class Fields:
         self.complete = header.fault is None and self.all != ()
         self.blocks = [] if RESENT.isdisjoint(self.by_key) else list(_blocks(self.all))
         self.resent: dict[str, list[Field]] = self.blocks[0] if self.blocks else {}
-        self.signed = Signed(self.by_key)
+        self.signed: dict[str, Field] = {}
+        if any(key.endswith("-signature") for key in self.by_key):
+            from mailstrom_cli.mail.signature import signed
+
+            self.signed = signed(self.by_key)
 
     def first(self, key: str) -> Field | None:
         """The field of this name that stands first; of the first block, if it is a Resent- field."""
@@ -247,8 +250,8 @@ def _check_values(fields: Fields, findings: Findings) -> None:
     for key in ("date", *(["resent-date"] if fields.resent else [])):
         for field in fields.by_key.get(key, ()):
             text = field.body.decode("utf-8", "replace")
-            if text and (told := date_fault(text)):
-                findings.note(*told, line=field.line, field=field.name)
+            if text:
+                _check_date(field, text, findings)
     for key in ("message-id", *(["resent-message-id"] if fields.resent else [])):
         for field in fields.by_key.get(key, ()):
             if field.body and not _is_msg_id(field.body.decode("utf-8", "replace")):
@@ -261,6 +264,13 @@ def _check_values(fields: Fields, findings: Findings) -> None:
                 _check_encoded_words(field, text, findings)
 
 
+def _check_date(field: Field, text: str, findings: Findings) -> None:
+    from mailstrom_cli.mail.date import date_fault
+
+    if told := date_fault(text):
+        findings.note(*told, line=field.line, field=field.name)
+
+
 def _check_encoded_words(field: Field, text: str, findings: Findings) -> None:
     from mailstrom_cli.mail.encoded_word import word_fault
 
@@ -270,6 +280,8 @@ def _check_encoded_words(field: Field, text: str, findings: Findings) -> None:
 
 def _is_msg_id(text: str) -> bool:
     """Whether a value is one msg-id (RFC 5322, 3.6.4); a left side in quotes is obsolete, and too rare."""
+    from mailstrom_cli.mail.comment import without_comments
+
     text = without_comments(text).strip(" \t")
     left, at, right = text[1:-1].partition("@")
     if not (text.startswith("<") and text.endswith(">") and at):
