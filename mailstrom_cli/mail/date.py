@@ -67,5 +67,7 @@ def _weekday(year: int, month: int, day: int) -> int:
 
 def _is_clock(text: str) -> bool:
     parts = text.split(":")
-    fits = len(parts) in (2, 3) and all(len(part) == 2 and part.isdigit() for part in parts)
-    return fits and all(int(part) <= most for part, most in zip(parts, (23, 59, 60), strict=False))
+    for part, most in zip(parts, (23, 59, 60), strict=False):
+        if len(part) != 2 or not part.isdigit() or int(part) > most:
+            return False
+    return len(parts) in (2, 3)

@@ -119,8 +119,9 @@ def _section(data: Data, newline: bytes) -> tuple[int, bool]:
 
 def _empty_line(head: bytes, newline: bytes) -> int:
     """Where the first empty line ends; 0 for none."""
-    if newline == b"\r":
-        return 1 if head.startswith(b"\r") else head.find(b"\r\r") + 2 if b"\r\r" in head else 0
+    if newline == b"\r" or b"\r" not in head:
+        pair = newline * 2
+        return 1 if head.startswith(newline) else head.find(pair) + 2 if pair in head else 0
     bare = head.lstrip(b"\r")
     if bare.startswith(b"\n"):
         return len(head) - len(bare) + 1
