@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mailstrom_cli.mail.address import AddressError
@@ -196,3 +196,25 @@ def test_an_address_before_one_in_brackets_is_its_name() -> None:
     assert [str(box) for box in found.mailboxes] == ["c@d.example", "a@b.example", "x@y.example"]
     assert (found.names, found.unquoted) == (((13, 26),), (13,))
     assert parse_address_list("Bob a@b.example <a@b.example>").mailboxes == found.mailboxes[1:2]
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            ["Ann", "J.", "=?x?=", " ", "\r\n ", "<", "a.b@c.example", "d@e-.f", ">", "@", "ü", ";"]
+        ),
+        max_size=6,
+    ).map("".join)
+)
+@example("  Ann J. Doe \r\n <a.b@c.example> ")
+@example("\ta.b@c.example\r\n")
+@settings(max_examples=500, deadline=None)
+def test_a_field_with_one_address_is_read_as_a_list_is(text: str) -> None:
+    """What most fields hold is looked at first; a comma behind it makes the parser walk through it."""
+    try:
+        alone = parse_address_list(text)
+    except AddressError:
+        with pytest.raises(AddressError):
+            parse_address_list(text + ",")
+    else:
+        assert parse_address_list(text + ",") == alone
