@@ -9,7 +9,6 @@ dots in display names. Linear in the length of the field, and nothing recurses.
 from __future__ import annotations
 
 from mailstrom_cli.mail.address import (
-    ALPHANUMERIC,
     ATEXT,
     AddressError,
     Mailbox,
@@ -80,7 +79,7 @@ def _alone(text: str) -> AddressList | None:
     else:
         name, address = name.rstrip(BLANK), address[:-1]
     local, _, domain = address.partition("@")
-    if name.strip(NAME) or not is_dotted(local, ATEXT) or not is_dotted(domain, ALPHANUMERIC):
+    if name.strip(NAME) or not is_dotted(local, ATEXT):
         return None
     try:
         box = mailbox(local, domain)

@@ -208,6 +208,8 @@ def test_an_address_before_one_in_brackets_is_its_name() -> None:
 )
 @example("  Ann J. Doe \r\n <a.b@c.example> ")
 @example("\ta.b@c.example\r\n")
+@example("G:<a.b@c.example>")
+@example("a.b@[192.0.2. 1]")
 @settings(max_examples=500, deadline=None)
 def test_a_field_with_one_address_is_read_as_a_list_is(text: str) -> None:
     """What most fields hold is looked at first; a comma behind it makes the parser walk through it."""
