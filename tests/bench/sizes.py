@@ -10,7 +10,7 @@ class Sizes:
     runs: int = 3
     drain: int = 5000
     slow_one: int = 60
-    slow_many: int = 1000
+    slow_many: int = 3000
     submits: int = 100
     batch: int = 2000
     scale: tuple[int, ...] = (1_000, 10_000, 100_000)
