@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 ONE = "submit"
 BATCH = "submit batch"
-NO_FILE = "mailstrom, no configuration file"  # reading TOML has its price
+NO_FILE = "mailstrom, no configuration file"
 SENDMAIL = "/usr/sbin/sendmail"
 
 

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ..test_imports import ALLOWED, ROOMS
+from ..test_imports import ALLOWED, CONFIG, MOST, MOST_OF_FILE, ROOMS
 from .conftest import MESSAGE
 
 if TYPE_CHECKING:
     from .conftest import Front
+
+MOST_OF_SENDMAIL = MOST + 3
 
 REPORT = (
     "import sys; before = set(sys.modules)\n"
@@ -26,6 +28,8 @@ REPORT = (
 
 def modules(front: Front, name: str, *words: str, input: bytes, module: str) -> tuple[set[str], set[str]]:
     """What a call has imported when it ends: of ours, and of others."""
+    for variable in ("MAILSTROM_ORIGIN", "MAILSTROM_LIMITS_MIN_FREE"):
+        del front.env[variable]  # these need the table of settings
     code = REPORT.format(module=module, name=name)
     done = front(*words, input=input, program=[sys.executable, "-c", code])
     loaded = set(done.err.splitlines()[-1].split())
@@ -49,7 +53,19 @@ def test_a_message_imports_little(front: Front, module: str, line: list[str]) ->
     ours, others = modules(front, "/usr/sbin/sendmail", *line, input=MESSAGE, module=module)
     assert others - ALLOWED == set() if "-bv" not in line else "click" not in others
     rooms = {one.split(".")[1] for one in ours if one.count(".") > 1}
+    if "-bv" not in line:
+        assert len(ours) <= MOST_OF_SENDMAIL, sorted(ours)
     assert rooms <= {*ROOMS, "policy"} if "-bv" in line else rooms <= set(ROOMS)
+
+
+@pytest.mark.parametrize("module", ["mailstrom_cli.__main__", "mailstrom_cli.cli.sendmail.main"])
+def test_a_configuration_file_imports_little_more(front: Front, module: str) -> None:
+    path = front.folder / "c.toml"
+    path.write_text(CONFIG)
+    ours, others = modules(front, "sendmail", "-t", "-C", str(path), input=MESSAGE, module=module)
+    assert "mailstrom_cli.config.toml" in ours
+    assert others - ALLOWED == set()
+    assert len(ours) <= MOST_OF_SENDMAIL + MOST_OF_FILE, sorted(ours)
 
 
 def test_bs_imports_little(front: Front) -> None:
