@@ -187,16 +187,19 @@ class Conversation:
         return reply
 
     async def _send(self, head: bytes, message: BinaryIO, stuffed: bool, turn: _Turn) -> Reply | None:
-        """What is held and the message, in as few writes as its length allows."""
+        """What is held and the message, in as few writes as its length allows; a long one that is sent as it
+        is by the system itself."""
         chunks = iter(lambda: message.read(CHUNK), b"")
         held, length = [head], 0
         for chunk in dot_stuffed(chunks) if stuffed else chunks:
+            held.append(chunk)
+            length += len(chunk)
             if length >= CHUNK:
                 if not await self._written(held):
                     return await self._cut_short(turn)
                 held, length = [], 0
-            held.append(chunk)
-            length += len(chunk)
+                if not stuffed and not await self.stream.send_file(message, stages.BLOCK, self.timeout.block):
+                    return await self._cut_short(turn)
         if not self.stream.write(b"".join(held)):
             return await self._cut_short(turn)
         return None  # what comes from here on may be the reply to the end of data
@@ -208,7 +211,7 @@ class Conversation:
 
     async def _cut_short(self, turn: _Turn) -> Reply:
         """A server that hangs up early has often said why."""
-        if turn.here and self.stream.answered:
+        if turn.here and (self.stream.answered or self.stream.open):
             return await self.stream.read_reply(stages.BLOCK, self.timeout.block)
         text = f"the connection was lost {stages.WHILE[stages.BLOCK]}"
         raise SessionFailed(Failure("lost", stages.BLOCK, text))

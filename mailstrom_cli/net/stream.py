@@ -7,6 +7,7 @@ nothing is copied through stream buffers that SMTP, which talks in lines, does n
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 
 from mailstrom_cli.smtp import stages
@@ -15,10 +16,13 @@ from mailstrom_cli.smtp.wire import Malformed, ReplyParser
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import BinaryIO
+
     from mailstrom_cli.mail.reply import Reply
     from mailstrom_cli.policy.mx import Target
 
 SEND_BUFFER = 256 * 1024
+SEND_FILE = 1 << 20  # octets in one go, after which others have their turn
 MAX_BACKLOG = 512 * 1024
 """Octets a server may have said that nobody asked for; more is a flood, and the connection is dropped."""
 
@@ -159,6 +163,54 @@ class Stream(asyncio.Protocol):
             await _bounded(self._writable, self._writing, stage, seconds)
         return self._lost is None
 
+    async def send_file(self, file: BinaryIO, stage: str, seconds: float) -> bool:
+        """Send what is left of a file without a look at it, as far as the system can (sendfile(2)); with TLS
+        and for what is no file of the system that is nothing. What it leaves is there to be read and written.
+
+        seconds: for each wait until there is room for more. False when the connection is gone.
+        """
+        transport = self._transport
+        if transport is None or transport.get_extra_info("ssl_object") is not None:
+            return self.open
+        try:
+            source = file.fileno()
+            target = os.dup(transport.get_extra_info("socket").fileno())  # the loop lets nobody watch its own
+        except OSError:
+            return self.open
+        at = file.tell()
+        try:
+            transport.set_write_buffer_limits(high=0)
+            if not await self.drained(stage, seconds):
+                return False
+            while sent := await self._send_some(target, source, at, stage, seconds):
+                at += sent
+                await asyncio.sleep(0)
+        except ConnectionError:
+            return False  # of which the loop does not know yet: it may still find a reply
+        except OSError:
+            pass  # of this file or in this place not; reading it tells what is wrong
+        finally:
+            transport.set_write_buffer_limits(high=SEND_BUFFER)
+            os.close(target)
+        file.seek(at)
+        return self.open
+
+    async def _send_some(self, target: int, source: int, at: int, stage: str, seconds: float) -> int:
+        """Octets that there was room for; 0 at the end of the file or of the connection."""
+        while self.open:
+            try:
+                return os.sendfile(target, source, at, SEND_FILE)
+            except BlockingIOError:
+                loop = asyncio.get_running_loop()
+                self._writable = loop.create_future()
+                loop.add_writer(target, _wake, self._writable)
+                try:
+                    await _bounded(self._writable, self._writing, stage, seconds)
+                finally:
+                    loop.remove_writer(target)
+                    self._writable = None
+        return 0
+
     async def read_reply(self, stage: str, seconds: float) -> Reply:
         """The next reply. What was received before the end of a connection still counts."""
         deadline = asyncio.get_running_loop().time() + seconds
@@ -265,8 +317,6 @@ def _reason(error: BaseException) -> str:
     if isinstance(error, TimeoutError):
         return "timed out"
     if isinstance(error, OSError) and error.errno is not None:
-        import os
-
         return os.strerror(error.errno)
     return str(error) or type(error).__name__
 

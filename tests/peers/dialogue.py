@@ -262,6 +262,7 @@ class Connection(Wire):
 
     def _bdat(self, text: str) -> None:
         count, _, last = text.partition(" ")
+        self.answer("body", "")
         self.fill(int(count))
         chunk = bytes(self.buffer[: int(count)])
         del self.buffer[: int(count)]

@@ -4,7 +4,7 @@
         ...                                    # deliver to server.host, server.port
     assert server.delivered() == [("b@example.org", "<1@example.org>")]
 
-Stages: connect, greeting, ehlo, helo, lhlo, starttls, tls, auth, mail, rcpt, data, body (after the 354),
+Stages: connect, greeting, ehlo, helo, lhlo, starttls, tls, auth, mail, rcpt, data, body (after 354 or BDAT),
 bdat, dot, rset, noop, vrfy, quit.  Recipients are answered by their local part (see `answers.BY_LOCAL_PART`).
 """
 

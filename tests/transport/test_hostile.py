@@ -16,6 +16,9 @@ from ..peers.scripted import Script
 from .sending import MESSAGE, Names, statuses
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import BinaryIO
+
     from ..peers.wire import Wire
 
 BIG = b"Message-ID: <1@example.org>\r\n\r\n" + (b"x" * 998 + b"\r\n") * 16_000
@@ -24,18 +27,36 @@ BIG = b"Message-ID: <1@example.org>\r\n\r\n" + (b"x" * 998 + b"\r\n") * 16_000
 NAMES = Names({"example.test": [(10, "a"), (20, "b")]}, {"a": ["127.0.0.1"], "b": ["127.0.0.2"]})
 OPENING = ("greeting", "ehlo")
 BEFORE = ("mail", "rcpt", "data")
+WAYS = pytest.mark.parametrize("chunking", [False, True], ids=["DATA", "BDAT of a file"])
 PIPELINING = pytest.mark.parametrize("pipelining", [True, False], ids=["pipelined", "one by one"])
 
 
 @pytest.fixture
-def pair(scripted, sender):
+def opener(tmp_path):
+    """opener(script, message) -> what opens the message: for BDAT a file of the system."""
+
+    def choose(script: Script, message: bytes) -> Callable[[], BinaryIO] | None:
+        if not script.chunking:
+            return None
+        path = tmp_path / "message"
+        path.write_bytes(message)
+        return lambda: path.open("rb")
+
+    return choose
+
+
+@pytest.fixture
+def pair(scripted, sender, opener):
     """pair(script, message=, **settings) -> (results, the good server behind the hostile one)."""
 
     def send(script: Script, message: bytes = MESSAGE, attempts: int = 0, **changed):
         hostile = scripted(script)
-        good = scripted(Script(keep_bodies=False), host="127.0.0.2", port=hostile.port)
+        good = scripted(
+            Script(keep_bodies=False, chunking=script.chunking), host="127.0.0.2", port=hostile.port
+        )
         out = sender(NAMES, smtp_port=hostile.port, **changed)
-        results = out.send("mx:", "one@example.test", "two@example.test", message=message, attempts=attempts)
+        results = out.send("mx:", "one@example.test", "two@example.test", message=message, attempts=attempts,
+                           opener=opener(script, message))  # fmt: skip
         hostile.release()
         return results, good
 
@@ -43,14 +64,14 @@ def pair(scripted, sender):
 
 
 @pytest.fixture
-def alone(scripted, sender):
+def alone(scripted, sender, opener):
     """alone(script, message=, **settings) -> the results, where there is no other server."""
 
     def send(script: Script, message: bytes = MESSAGE, attempts: int = 0, **changed):
         hostile = scripted(script)
         out = sender(**changed)
         results = out.send(f"smtp://127.0.0.1:{hostile.port}", "one@example.test", "two@example.test",
-                           message=message, attempts=attempts)  # fmt: skip
+                           message=message, attempts=attempts, opener=opener(script, message))  # fmt: skip
         hostile.release()
         return results
 
@@ -90,16 +111,18 @@ def test_before_the_message_the_next_host_gets_it(pair, stage: str, way: str) ->
     assert len(good.delivered()) == 2
 
 
+@WAYS
 @pytest.mark.parametrize("way", [Drop(after=100_000), Reset(after=100_000), Stall(after=100_000)])
-def test_in_the_message_the_next_host_gets_it(pair, alone, way: Action) -> None:
-    told, good = pair(Script(replies={"body": way}), BIG, smtp_timeout_block=0.06)
+def test_in_the_message_the_next_host_gets_it(pair, alone, way: Action, chunking: bool) -> None:
+    told, good = pair(Script(chunking=chunking, replies={"body": way}), BIG, smtp_timeout_block=0.06)
     assert [(r.status, r.host[0]) for r in told] == [("delivered", "b")] * 2
     assert good.transactions[0].size == len(BIG)
 
 
+@WAYS
 @pytest.mark.parametrize("way", [Drop(after=100_000), Reset(after=100_000), Stall(after=100_000)])
-def test_in_the_message_it_is_deferred_with_the_stage_named(alone, way: Action) -> None:
-    told = alone(Script(replies={"body": way}), BIG, smtp_timeout_block=0.06)
+def test_in_the_message_it_is_deferred_with_the_stage_named(alone, way: Action, chunking: bool) -> None:
+    told = alone(Script(chunking=chunking, replies={"body": way}), BIG, smtp_timeout_block=0.06)
     assert statuses(told) == [("deferred", None, "4.4.2")] * 2
     assert {stages.WHILE["block"] in r.text for r in told} == {True}
     assert not any(r.maybe_delivered or r.unreachable for r in told)
@@ -171,8 +194,9 @@ class Flood(Action):
             connection.send(b"250-more\r\n" * 100)
 
 
-def test_a_flood_while_the_message_is_sent_is_cut_off(alone) -> None:
-    told = alone(Script(replies={"body": Flood()}), BIG)
+@WAYS
+def test_a_flood_while_the_message_is_sent_is_cut_off(alone, chunking: bool) -> None:
+    told = alone(Script(chunking=chunking, replies={"body": Flood()}), BIG)
     assert [r.status for r in told] == ["deferred"] * 2
     assert not any(r.maybe_delivered for r in told)
 
@@ -243,18 +267,21 @@ class SayAndLeave(Action):
         raise Hangup
 
 
-def test_a_refusal_in_the_middle_of_the_message_is_permanent(alone) -> None:
-    told = alone(Script(replies={"body": SayAndLeave("552 5.3.4 Too big")}), BIG)
+@WAYS
+def test_a_refusal_in_the_middle_of_the_message_is_permanent(alone, chunking: bool) -> None:
+    told = alone(Script(chunking=chunking, replies={"body": SayAndLeave("552 5.3.4 Too big")}), BIG)
     assert statuses(told) == [("failed", 552, "5.3.4")] * 2
 
 
-def test_a_deferral_in_the_middle_of_the_message_goes_to_the_next_host(pair) -> None:
-    told, _ = pair(Script(replies={"body": SayAndLeave("452 4.3.1 Full")}), BIG)
+@WAYS
+def test_a_deferral_in_the_middle_of_the_message_goes_to_the_next_host(pair, chunking: bool) -> None:
+    told, _ = pair(Script(chunking=chunking, replies={"body": SayAndLeave("452 4.3.1 Full")}), BIG)
     assert [(r.status, r.host[0]) for r in told] == [("delivered", "b")] * 2
 
 
-def test_an_acceptance_in_the_middle_of_the_message_delivers_nothing(alone) -> None:
-    told = alone(Script(replies={"body": SayAndLeave("250 2.0.0 Ok")}), BIG)
+@WAYS
+def test_an_acceptance_in_the_middle_of_the_message_delivers_nothing(alone, chunking: bool) -> None:
+    told = alone(Script(chunking=chunking, replies={"body": SayAndLeave("250 2.0.0 Ok")}), BIG)
     assert statuses(told) == [("deferred", None, "4.5.0")] * 2
 
 
