@@ -16,6 +16,7 @@ LENGTH = 16
 SHORTEST_PART = 4  # characters of a prefix or suffix that may stand for an id
 
 _LETTERS = frozenset(ALPHABET)
+_OCTETS = ALPHABET.encode()
 
 
 def new_id(now: float, after: str = "") -> str:
@@ -34,6 +35,14 @@ def new_id(now: float, after: str = "") -> str:
 def is_id(name: str) -> bool:
     """Whether a name can be a queue id."""
     return len(name) == LENGTH and _LETTERS.issuperset(name)
+
+
+def only_ids(names: list[str]) -> list[str]:
+    """Those of the names that can be queue ids. Where all of them can, that costs hardly anything."""
+    octets = "".join(names).encode("ascii", "replace")
+    if set(map(len, names)) <= {LENGTH} and not octets.translate(None, _OCTETS):
+        return names
+    return [name for name in names if is_id(name)]
 
 
 def matching(part: str, ids: Iterable[str]) -> list[str]:

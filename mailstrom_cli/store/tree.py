@@ -14,7 +14,7 @@ from mailstrom_cli.store import files, layout
 from mailstrom_cli.store.base import DamagedMessage
 from mailstrom_cli.store.corrupt import reason_for
 from mailstrom_cli.store.entry import DamagedEntry
-from mailstrom_cli.store.ids import is_id
+from mailstrom_cli.store.ids import is_id, only_ids
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -86,15 +86,20 @@ class Tree:
                     except FileNotFoundError:
                         continue  # it moved
 
-    def names(self, directories: Sequence[str]) -> set[str]:
-        """The ids in some of the spool's directories."""
+    def names(self, directories: Sequence[str]) -> dict[str, str]:
+        """The ids in some of the spool's directories, each with the one it was seen in last."""
+        found: dict[str, str] = {}
+        for name in directories:
+            found.update(dict.fromkeys(self._list(name), name))
+        return found
+
+    def _list(self, directory: str) -> list[str]:
         with below(self.path):
-            return {
-                found.name
-                for name in directories
-                for found in files.scan(name, self._root)
-                if is_id(found.name)
-            }
+            fd = files.open_directory(directory, self._root)  # of its own, since listing moves the offset
+            try:
+                return only_ids(os.listdir(fd))
+            finally:
+                os.close(fd)
 
     def locate(self, id: str) -> tuple[str, int | None]:
         """The state in which a message lies and a descriptor of its directory, None if it is no directory.
