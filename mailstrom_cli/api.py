@@ -15,11 +15,11 @@ from __future__ import annotations
 import os
 import time
 
-from mailstrom_cli.errors import DATA, MailstromError, NoSuchMessage
+from mailstrom_cli.errors import DATA, MailstromError
 from mailstrom_cli.mail.prepare import Prepared, prepare
 from mailstrom_cli.mail.request import Context, Request
 from mailstrom_cli.mail.status import FINAL, UNFINISHED
-from mailstrom_cli.store.base import DamagedMessage, Submission
+from mailstrom_cli.store.base import DamagedMessage, Submission, one_by_one
 from mailstrom_cli.values import value
 
 TYPE_CHECKING = False
@@ -42,6 +42,17 @@ __all__ = ["Mailstrom", "MailstromError", "Request", "Submitted"]
 
 RECENT = "recent"  # the store's mark of what `seen` was told
 POLL_FIRST, POLL_LONGEST = 0.05, 1.0  # seconds
+
+
+def _told(found: Iterable[Entry | DamagedMessage | OSError], on_error: OnError | None) -> Iterator[Entry]:
+    """The entries among them; of the errors, `on_error` is told."""
+    for entry in found:
+        if not isinstance(entry, (DamagedMessage, OSError)):
+            yield entry
+        elif on_error is not None:
+            on_error(entry)
+        elif isinstance(entry, OSError):
+            raise entry
 
 
 @value
@@ -237,31 +248,19 @@ class Mailstrom:
 
         on_error: told of each that cannot be read, now or ever. Without it, OSError is raised.
         """
-        return self._read_each(self.store.ids(states), on_error)
+        return _told(self.store.entries(states), on_error)
 
     def recent(self, on_error: OnError | None = None) -> list[Entry]:
         """All that are unfinished, and those that became final since the time that `seen` was told last."""
         since = self.store.mark(RECENT) or 0.0
-        ids = {*self.store.ids(UNFINISHED), *self.store.finished_since(since)}
-        return list(self._read_each(sorted(ids), on_error))
+        waiting = self.queue(UNFINISHED, on_error)
+        finished = _told(one_by_one(self.store, self.store.finished_since(since)), on_error)
+        found = {entry.id: entry for entries in (waiting, finished) for entry in entries}
+        return [found[id] for id in sorted(found)]
 
     def seen(self, when: float) -> None:
         """What became final before this time, in seconds since the epoch, is not recent any more."""
         self.store.mark(RECENT, when)
-
-    def _read_each(self, ids: Iterable[str], on_error: OnError | None) -> Iterator[Entry]:
-        for id in ids:
-            try:
-                entry = self.store.read(id)
-            except NoSuchMessage:
-                continue
-            except (DamagedMessage, OSError) as error:
-                if on_error is not None:
-                    on_error(error)
-                elif isinstance(error, OSError):
-                    raise
-            else:
-                yield entry
 
     def wait(self, names: Iterable[str], seconds: float | None = None) -> list[Entry]:
         """The messages once every recipient is final, or as they are after so many seconds."""

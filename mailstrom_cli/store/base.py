@@ -7,7 +7,7 @@ A third-party store is a package that names a function `(url: str) -> Store` und
 
 from __future__ import annotations
 
-from mailstrom_cli.errors import NO_INPUT, MailstromError
+from mailstrom_cli.errors import NO_INPUT, MailstromError, NoSuchMessage
 from mailstrom_cli.values import value
 
 TYPE_CHECKING = False
@@ -116,6 +116,10 @@ class Store(Protocol):
 
     def count(self, states: Sequence[str]) -> int: ...
 
+    def entries(self, states: Sequence[str]) -> Iterator[Entry | DamagedMessage | OSError]:
+        """What `read` gives of each message in these states, oldest first, or in its place the error that it
+        raises; what is forgotten meanwhile is passed over. No entry waits for another to be read."""
+
     def read(self, id: str) -> Entry: ...
 
     def events(self, id: str) -> list[Event]:
@@ -161,6 +165,19 @@ class Store(Protocol):
 
     def run_lock(self) -> RunLock:
         """The lock of which each store has one: held by the long-running flusher."""
+
+
+def one_by_one(store: Store, ids: Iterable[str]) -> Iterator[Entry | DamagedMessage | OSError]:
+    """`Store.entries` of these ids, for a store that has no faster way."""
+    for id in ids:
+        try:
+            entry = store.read(id)
+        except NoSuchMessage:
+            continue
+        except (DamagedMessage, OSError) as error:
+            yield error
+        else:
+            yield entry
 
 
 class RunLock(Protocol):

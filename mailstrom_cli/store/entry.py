@@ -22,13 +22,14 @@ from mailstrom_cli.values import fields, replace, value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from typing import Any
 
     Event = Mapping[str, Any]
 
 FORMAT = 1
 CANCELLED = "cancelled"
+_NUMBERS = (float, int)  # exactly: True is an int to isinstance
 _NO_SERVER = {"code": None, "enhanced": None, "host": None, "tls": None}
 
 
@@ -97,20 +98,26 @@ class Entry:
     def state(self) -> str:
         """Queued until the first attempt ends for everybody, deferred while any recipient waits, then
         final."""
-        statuses = {r.status for r in self.recipients}
-        for status in (QUEUED, DEFERRED, FAILED):
-            if status in statuses:
-                return status
-        return DELIVERED
+        return _state(self.recipients)
 
     @property
     def next_attempt(self) -> float | None:
         """When the next recipient is due; None when nobody waits. A hold is told by `held`, not here."""
-        return min((r.next_attempt for r in self.recipients if r.next_attempt is not None), default=None)
+        return min([r.next_attempt for r in self.recipients if r.next_attempt is not None], default=None)
 
     @property
     def attempts(self) -> int:
-        return max(r.attempts for r in self.recipients)
+        return max([r.attempts for r in self.recipients])
+
+
+def _state(recipients: Sequence[RecipientState]) -> str:
+    if len(recipients) == 1:
+        return recipients[0].status
+    statuses = {r.status for r in recipients}
+    for status in (QUEUED, DEFERRED, FAILED):
+        if status in statuses:
+            return status
+    return DELIVERED
 
 
 # --- line 1 ---
@@ -170,15 +177,15 @@ def _recipient_in(held: Mapping[str, Any]) -> Recipient:
 
 
 def _number(line: Mapping[str, Any], key: str) -> float:
-    held = line[key]
-    if isinstance(held, bool) or not isinstance(held, int | float) or not 0 <= held < 1e15:
+    held: float = line[key]
+    if type(held) not in _NUMBERS or not 0 <= held < 1e15:
         raise DamagedEntry(f"{key} is {held!r}, not a number in range")
     return held
 
 
 def _count(line: Mapping[str, Any], key: str, default: int) -> int:
     held = line.get(key, default)
-    if isinstance(held, bool) or not isinstance(held, int) or not 0 <= held < 1 << 40:
+    if type(held) is not int or not 0 <= held < 1 << 40:
         raise DamagedEntry(f"{key} is {held!r}, not a count")
     return held
 
@@ -197,14 +204,15 @@ def _text(line: Mapping[str, Any], key: str, *, empty: bool = True) -> str:
 
 
 def _optional_text(line: Mapping[str, Any], key: str) -> str | None:
-    return _text(line, key) if line.get(key) is not None else None
+    held = line.get(key)
+    return None if held is None else _plain(held, key)
 
 
 def _plain(held: Any, key: str) -> str:
     """A string in which nothing can end an SMTP or header line."""
-    if not isinstance(held, str) or (not held.isprintable() and any(c in held for c in "\r\n\0")):
-        raise DamagedEntry(f"{key} is {held!r}, not a plain string")
-    return held
+    if isinstance(held, str) and (held.isprintable() or not any(c in held for c in "\r\n\0")):
+        return held
+    raise DamagedEntry(f"{key} is {held!r}, not a plain string")
 
 
 def _flag(line: Mapping[str, Any], key: str) -> bool:
@@ -225,13 +233,11 @@ _OPTIONAL: dict[str, Callable[[Mapping[str, Any], str], Any]] = {
 
 def fold(lines: Iterable[Mapping[str, Any]]) -> Entry:
     """The entry that a sidecar tells of: its first line, and every event after it. Raises DamagedEntry."""
-    lines = iter(lines)
-    try:
-        entry = _accepted(next(lines))
-    except StopIteration:
-        raise DamagedEntry("the sidecar is empty") from None
-    for event in lines:
-        entry = apply(entry, event)
+    entry = None
+    for line in lines:
+        entry = _accepted(line) if entry is None else apply(entry, line)
+    if entry is None:
+        raise DamagedEntry("the sidecar is empty")
     return entry
 
 
@@ -256,11 +262,10 @@ def apply(entry: Entry, event: Event) -> Entry:
     return entry
 
 
-def _with_recipients(entry: Entry, recipients: Iterable[RecipientState], time: float) -> Entry:
-    after = replace(entry, recipients=tuple(recipients))
-    if after.state in UNFINISHED:
-        return replace(after, finished=None)
-    return after if entry.finished is not None else replace(after, finished=time)
+def _with_recipients(entry: Entry, recipients: Sequence[RecipientState], time: float) -> Entry:
+    before = time if entry.finished is None else entry.finished
+    finished = None if _state(recipients) in UNFINISHED else before
+    return replace(entry, recipients=tuple(recipients), finished=finished)
 
 
 def _results(entry: Entry, event: Event) -> Entry:

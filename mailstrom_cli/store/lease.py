@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 AT_ONCE = 64 * 1024
 """A message up to this long is read in one go, which costs half of a file object with its buffer."""
+USUAL = 4096  # octets that hold most sidecars
 
 
 def open_sidecar(directory: int, flags: int = os.O_RDONLY) -> int:
@@ -48,13 +49,21 @@ def _open(name: str, flags: int, directory: int) -> int:
         raise DamagedEntry(f"{name} is missing") from None
 
 
-def read_lines(directory: int) -> list[dict[str, Any]]:
-    """All lines of the sidecar in an entry's directory. Raises DamagedEntry."""
+def read_sidecar(directory: int) -> bytes:
+    """All of the sidecar in an entry's directory. Raises DamagedEntry."""
     fd = open_sidecar(directory)
     try:
-        return parse(files.read_all(fd))[0]
+        data = os.read(fd, USUAL)
+        while more := os.read(fd, USUAL):
+            data += more
+        return data
     finally:
         os.close(fd)
+
+
+def read_lines(directory: int) -> list[dict[str, Any]]:
+    """All lines of the sidecar in an entry's directory. Raises DamagedEntry."""
+    return parse(read_sidecar(directory))[0]
 
 
 def first_line(directory: int) -> bytes:
@@ -68,9 +77,8 @@ def first_line(directory: int) -> bytes:
     return data[: data.find(b"\n") + 1]
 
 
-def judge(id: str, directory: int, lines: list[dict[str, Any]]) -> Entry:
-    """The entry that these lines tell of, if the directory can be its own. Raises DamagedEntry."""
-    entry = fold(lines)
+def judge(id: str, directory: int, entry: Entry) -> Entry:
+    """The entry that a sidecar tells of, if the directory can be its own. Raises DamagedEntry."""
     if entry.id != id:
         raise DamagedEntry(f"the sidecar is of message {entry.id}")
     try:
@@ -95,7 +103,7 @@ class SpoolLease:
         self, id: str, state: str, directory: int, sidecar: int, state_directory: Callable[[str], int]
     ) -> None:
         lines, self._length = parse(files.read_all(sidecar))
-        self.entry = judge(id, directory, lines)
+        self.entry = judge(id, directory, fold(lines))
         self._id = id
         self._state = state
         self._mtime = os.fstat(directory).st_mtime_ns

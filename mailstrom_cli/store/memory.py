@@ -10,7 +10,7 @@ import time
 
 from mailstrom_cli.errors import TEMPORARY, USAGE, MailstromError, NoSuchMessage
 from mailstrom_cli.mail.status import FINAL, STATES, UNFINISHED
-from mailstrom_cli.store.base import Scheduled
+from mailstrom_cli.store.base import Scheduled, one_by_one
 from mailstrom_cli.store.entry import apply, first_line, fold
 from mailstrom_cli.store.find import find
 from mailstrom_cli.store.ids import new_id
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import BinaryIO
 
-    from mailstrom_cli.store.base import HostState, Submission
+    from mailstrom_cli.store.base import DamagedMessage, HostState, Submission
     from mailstrom_cli.store.entry import Entry, Event
 
 _named: dict[str, Memory] = {}
@@ -111,6 +111,9 @@ class Memory:
 
     def ids(self, states: Sequence[str]) -> Iterator[str]:
         return iter(sorted(id for id, held in self._all() if held.entry.state in states))
+
+    def entries(self, states: Sequence[str]) -> Iterator[Entry | DamagedMessage | OSError]:
+        return one_by_one(self, self.ids(states))
 
     def count(self, states: Sequence[str]) -> int:
         return sum(1 for _ in self.ids(states))

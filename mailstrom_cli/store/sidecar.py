@@ -9,7 +9,7 @@ from mailstrom_cli.store.entry import DamagedEntry
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from typing import Any
 
 
@@ -46,19 +46,40 @@ def _encode(held: Any) -> str:
     raise ValueError(f"{held!r} has no place in a sidecar")
 
 
+_raw_decode: Callable[[str], tuple[Any, int]] | None = None
+
+
 def parse(data: bytes) -> tuple[list[dict[str, Any]], int]:
     """The lines of a sidecar, and how many bytes they take: what follows the last newline was torn by a
     crash, and is neither read nor kept. Raises DamagedEntry."""
-    import json
-
     whole = data.rfind(b"\n") + 1
     lines = []
     for number, text in enumerate(data[:whole].split(b"\n")[:-1], 1):
         try:
-            line = json.loads(text)
+            line = _decode(text)
         except (ValueError, RecursionError) as error:
             raise DamagedEntry(f"line {number} of the sidecar is not JSON ({error})") from None
         if not isinstance(line, dict):
             raise DamagedEntry(f"line {number} of the sidecar is not an object")
         lines.append(line)
     return lines, whole
+
+
+def _decode(text: bytes) -> Any:
+    """What `json.loads` gives, at half its price for a line that `encode` made: of UTF-8, and nothing around
+    the value."""
+    global _raw_decode
+    if _raw_decode is None:
+        from json import JSONDecoder
+
+        _raw_decode = JSONDecoder().raw_decode
+    try:
+        line = text.decode()
+        held, end = _raw_decode(line)
+        if end == len(line):
+            return held
+    except ValueError:
+        pass
+    import json
+
+    return json.loads(text)

@@ -84,11 +84,19 @@ import os
 from mailstrom_cli.errors import TEMPORARY, USAGE, MailstromError, NoSuchMessage
 from mailstrom_cli.mail.status import FINAL, QUEUED, STATES, UNFINISHED
 from mailstrom_cli.store import files, layout, trigger
-from mailstrom_cli.store.base import DamagedMessage, Scheduled
+from mailstrom_cli.store.base import DamagedMessage, Scheduled, one_by_one
 from mailstrom_cli.store.corrupt import reason_for, set_aside
-from mailstrom_cli.store.entry import DamagedEntry
+from mailstrom_cli.store.entry import DamagedEntry, fold
 from mailstrom_cli.store.intake import Batch, check_space, refusal
-from mailstrom_cli.store.lease import SpoolLease, first_line, judge, open_message, open_sidecar, read_lines
+from mailstrom_cli.store.lease import (
+    SpoolLease,
+    first_line,
+    judge,
+    open_message,
+    open_sidecar,
+    read_lines,
+    read_sidecar,
+)
 from mailstrom_cli.store.schedule import HELD
 from mailstrom_cli.store.tree import ROUNDS, Tree, below
 
@@ -162,10 +170,26 @@ class Spool(Tree):
         ]
         return iter([id for _, id in sorted(found)])
 
-    # --- one message ---
+    # --- messages ---
+
+    def entries(self, states: Sequence[str]) -> Iterator[Entry | DamagedMessage | OSError]:
+        from mailstrom_cli.store.commonest import entry_of
+
+        seen = self.names(states)
+        for id in sorted(seen):
+            try:
+                directory = files.open_directory(id, self.directory(seen[id]))
+                try:
+                    entry = judge(id, directory, entry_of(read_sidecar(directory)))
+                finally:
+                    os.close(directory)
+            except (OSError, DamagedEntry):  # it moved, or something is wrong with it, which `read` tells
+                yield from one_by_one(self, [id])
+            else:
+                yield entry
 
     def read(self, id: str) -> Entry:
-        return self.visit(id, lambda directory: judge(id, directory, read_lines(directory)))
+        return self.visit(id, lambda directory: judge(id, directory, fold(read_lines(directory))))
 
     def events(self, id: str) -> list[Event]:
         return self.visit(id, lambda directory: list(read_lines(directory)))

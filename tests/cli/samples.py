@@ -79,16 +79,19 @@ class Samples:
     """As much of a store as looking needs."""
 
     def __init__(self) -> None:
-        self.entries: dict[str, Entry] = {}
+        self.known: dict[str, Entry] = {}
         for id, lines in SIDECARS.items():
             folded = [dict(line) for line in lines]
-            self.entries[id] = fold(folded)
+            self.known[id] = fold(folded)
         # The fold refuses a line end in a reply; a store of somebody else might not.
-        hostile = self.entries["06h0rq0hstyyebad"].recipients[0]
+        hostile = self.known["06h0rq0hstyyebad"].recipients[0]
         hostile.text = HOSTILE  # type: ignore[misc]
 
     def ids(self, states: Sequence[str]) -> Iterator[str]:
-        return (id for id, entry in self.entries.items() if entry.state in states)
+        return (id for id, entry in self.known.items() if entry.state in states)
+
+    def entries(self, states: Sequence[str]) -> Iterator[Entry]:
+        return map(self.read, self.ids(states))
 
     def count(self, states: Sequence[str]) -> int:
         return len(list(self.ids(states)))
@@ -97,13 +100,13 @@ class Samples:
         return 0, ""
 
     def find(self, name: str) -> str:
-        found = [id for id in self.entries if id.startswith(name)]
+        found = [id for id in self.known if id.startswith(name)]
         if len(found) != 1:
             raise NoSuchMessage(name)
         return found[0]
 
     def read(self, id: str) -> Entry:
-        return self.entries[id]
+        return self.known[id]
 
     def events(self, id: str) -> list[dict[str, Any]]:
         return SIDECARS[id]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from mailstrom_cli.errors import DATA, TEMPORARY, MailstromError, NoSuchMessage
 from mailstrom_cli.mail.status import FINAL, STATES, UNFINISHED
-from mailstrom_cli.store.base import HostState, Scheduled
+from mailstrom_cli.store.base import HostState, Scheduled, one_by_one
 from mailstrom_cli.store.entry import apply, first_line, fold
 from mailstrom_cli.store.find import find
 from mailstrom_cli.store.ids import new_id
@@ -20,7 +20,7 @@ from mailstrom_cli.store.ids import new_id
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from mailstrom_cli.store.base import Submission
+    from mailstrom_cli.store.base import DamagedMessage, Submission
     from mailstrom_cli.store.entry import Entry, Event
 
 TABLES = """
@@ -97,6 +97,9 @@ class Sqlite:
             "select id from message where due >= ? and state in (?, ?) order by due", since, *FINAL
         )
         return (id for (id,) in rows)
+
+    def entries(self, states: Sequence[str]) -> Iterator[Entry | DamagedMessage | OSError]:
+        return one_by_one(self, self.ids(states))
 
     def damaged(self) -> tuple[int, str]:
         return 0, ""

@@ -100,7 +100,7 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
 def test_a_damaged_message_is_named_set_aside_and_in_nobodys_way(
     spool: Spool, root: Path, kind: str, state: str
 ) -> None:
-    good, bad = put(spool), put(spool)
+    good, bad = put(spool), put(spool, now=NOW + 1)
     for id in (good, bad):
         if state != "queued":
             record(spool, id, results(NOW, b="failed" if state == "failed" else NOW + 300))
@@ -112,6 +112,8 @@ def test_a_damaged_message_is_named_set_aside_and_in_nobodys_way(
     with pytest.raises(DamagedMessage, match=bad) as told:
         again.read(bad)
     assert told.value.exit_code == NO_INPUT
+    listed = [str(one) if isinstance(one, DamagedMessage) else one for one in again.entries(STATES)]
+    assert listed == [again.read(good), str(told.value)]
     assert (root / state / bad).is_symlink() or (root / state / bad).exists()
     with pytest.raises(DamagedMessage, match=bad) as told:
         again.lease(bad)
@@ -147,6 +149,7 @@ def test_what_cannot_be_opened_now_is_no_damage(
                 with pytest.raises(OSError, match=str(root / "queued" / id / file)) as told:
                     method(id)
                 assert told.value.errno == number
+            assert [str(one) for one in spool.entries(STATES)] == [str(told.value)]
         with pytest.raises(OSError, match=file):
             spool.open_message(id) if file == "message.eml" else spool.purge(id)
     assert where(root, id) == ["queued"]
@@ -230,9 +233,12 @@ def test_what_is_set_aside_twice_is_kept_twice(spool: Spool, root: Path) -> None
 
 def test_names_that_are_no_ids_are_passed_over(spool: Spool, root: Path) -> None:
     id = put(spool)
-    for name in (".hidden", "lost+found", "I" * 16, id + "0"):
-        (root / "queued" / name).mkdir()
-    assert list(spool.ids(STATES)) == [s.id for s in spool.scheduled()] == [id]
+    for name in (".hidden", "lost+found", "I" * 16, "\udcff" * 16, id + "0", id[:-1], "06h"):
+        path = root / "queued" / name
+        path.mkdir()
+        assert list(spool.ids(STATES)) == [s.id for s in spool.scheduled()] == [id], name
+        assert spool.count(STATES) == len(list(spool.entries(STATES))) == 1
+        path.rmdir()
 
 
 def test_damage_does_not_hide_a_message_from_a_search(spool: Spool, root: Path) -> None:
