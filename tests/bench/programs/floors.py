@@ -4,8 +4,7 @@ floors.py drain HOST PORT FOLDER CONNECTIONS PROCESSES    send FOLDER/*.eml and 
 floors.py fill FOLDER MESSAGE COUNT                       make FOLDER for `drain`
 floors.py list FOLDER [NAME]      scandir + read + json of FOLDER/*, or of FOLDER/*/NAME
 floors.py make FOLDER COUNT       files for `list`
-floors.py send HOST PORT FILE     cp FILE, and send it on a plain socket
-floors.py take HOST PORT          take one connection's octets for `send`
+floors.py send HOST PORT FILE VERB    cp FILE, fsync the copy, and send it with BDAT or DATA
 """
 
 from __future__ import annotations
@@ -146,33 +145,31 @@ def list_all(folder: str, name: str = "") -> dict[str, float]:
 # --- a long body ---
 
 
-def send(host: str, port: int, path: str) -> dict[str, float]:
+def send(host: str, port: int, path: str, verb: str) -> dict[str, float]:
     began = time.perf_counter()
     subprocess.run(["cp", path, path + ".copy"], check=True)
     copied = time.perf_counter()
-    with socket.create_connection((host, port)) as connection, open(path + ".copy", "rb") as file:
-        while data := file.read(1 << 18):
-            connection.sendall(data)
-        connection.shutdown(socket.SHUT_WR)
-        connection.recv(1)
+    with open(path + ".copy", "rb") as file:
+        os.fsync(file.fileno())
+        synced = time.perf_counter()
+        size = os.fstat(file.fileno()).st_size
+        command, end = (f"BDAT {size} LAST", b"") if verb == "BDAT" else ("DATA", b"\r\n.\r\n")
+        with socket.create_connection((host, port)) as connection, connection.makefile("rb") as replies:
+            expect(replies, b"220")
+            connection.sendall(b"EHLO bench.test\r\n")
+            expect(replies, b"250")
+            connection.sendall(f"MAIL FROM:<a@bench.test>\r\nRCPT TO:<c@dest.test>\r\n{command}\r\n".encode())
+            expect(replies, b"250", b"250", *[b"354"] * (verb == "DATA"))
+            while data := file.read(1 << 18):
+                connection.sendall(data)
+            connection.sendall(end)
+            expect(replies, b"250")
     ended = time.perf_counter()
     os.unlink(path + ".copy")
-    return {"copy_s": copied - began, "send_s": ended - copied}
-
-
-def take(host: str, port: int) -> dict[str, float]:
-    with socket.create_server((host, port)) as server:
-        print("ready", flush=True)
-        connection, _ = server.accept()
-        with connection:
-            held, octets = bytearray(1 << 18), 0
-            while got := connection.recv_into(held):
-                octets += got
-            connection.sendall(b".")
-    return {"octets": octets}
+    return {"copy_s": copied - began, "sync_s": synced - copied, "send_s": ended - synced}
 
 
 if __name__ == "__main__":
     given = [int(text) if text.isdigit() else text for text in sys.argv[2:]]
-    programs = {"drain": drain, "fill": fill, "make": make, "list": list_all, "send": send, "take": take}
+    programs = {"drain": drain, "fill": fill, "make": make, "list": list_all, "send": send}
     print(json.dumps(programs[sys.argv[1]](*given)))  # type: ignore[operator]
