@@ -150,13 +150,14 @@ class Mailstrom:
         return done
 
     def submit_many(
-        self, messages: Iterable[tuple[bytes | mmap.mmap, Request]]
+        self, messages: Iterable[tuple[bytes | mmap.mmap, Request]], now: float | None = None
     ) -> list[Submitted | MailstromError]:
         """Store each message that is valid, all in one group commit; for each what became of it, in order.
 
+        now: when they were submitted, in seconds since the epoch; ids sort by it.
         Raises MailstromError when something hinders them all (no spool, disk full); then nothing is stored.
         """
-        now = time.time()
+        now = time.time() if now is None else now
         outcomes: list[Submitted | MailstromError | Prepared] = []
         for message, request in messages:
             try:

@@ -18,6 +18,7 @@ from mailstrom_cli.cli.source import IN_MEMORY, STDIN, read_mbox, read_message
 from mailstrom_cli.config.text import plain
 from mailstrom_cli.errors import OK, TEMPORARY, UNAVAILABLE, USAGE, MailstromError
 from mailstrom_cli.mail.status import DELIVERED, FAILED
+from mailstrom_cli.store.registry import is_spool
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
     from mailstrom_cli.store.entry import Entry
 
     Data = bytes | mmap.mmap
+    Group = list[tuple[str | None, Data | MailstromError]]  # messages by their names, or why they are none
+    Names = list[str | None]
+    Outcome = Submitted | MailstromError
     T = TypeVar("T")
 
 GROUP = 100  # messages that share one commit; bounded, so that ids appear while a long list is stored
@@ -65,8 +69,13 @@ def submit_all(
 ) -> int:
     """Store each message and tell of it; with --wait, wait at most so many seconds. The exit code."""
     code, ids = OK, []
-    for group in _groups(messages):
-        for name, outcome in _submit(mail, group, request):
+
+    def store(group: Group, now: float) -> list[Outcome]:
+        return _submit(mail, group, request, now)
+
+    def tell(names: Names, outcomes: list[Outcome]) -> None:
+        nonlocal code
+        for name, outcome in zip(names, outcomes, strict=True):
             if isinstance(outcome, MailstromError):
                 error = mistaken_wait(_as_typed(outcome), name, options["wait"])
                 told = report.failed(error, name)
@@ -74,6 +83,15 @@ def submit_all(
             else:
                 ids.append(outcome.id)
                 _tell(outcome, name, options)
+
+    groups = _groups(messages)
+    for group, more in groups:
+        if more and is_spool(mail.settings.spool):
+            from mailstrom_cli.cli.share import store_all
+
+            store_all(group, groups, store, tell)
+        else:
+            tell([name for name, _ in group], store(group, time.time()))
     if options["wait"] is not None and ids:
         waited = outcome_code(mail.attempt(ids, seconds), quiet=options["quiet"])
         code = code or waited
@@ -220,39 +238,35 @@ def _messages(
             yield None if name == STDIN else name, error
 
 
-def _groups(
-    messages: Iterator[tuple[str | None, Data | MailstromError]],
-) -> Iterator[list[tuple[str | None, Data | MailstromError]]]:
-    group: list[tuple[str | None, Data | MailstromError]] = []
+def _groups(messages: Iterator[tuple[str | None, Data | MailstromError]]) -> Iterator[tuple[Group, bool]]:
+    """The messages in groups, each with whether there are more."""
+    group: Group = []
     size = 0
     for name, data in messages:
+        if len(group) >= GROUP or size >= GROUP_SIZE:
+            yield group, True
+            group, size = [], 0
         group.append((name, data))
         size += 0 if isinstance(data, MailstromError) else len(data)
-        if len(group) >= GROUP or size >= GROUP_SIZE:
-            yield group
-            group, size = [], 0
     if group:
-        yield group
+        yield group, False
 
 
-def _submit(
-    mail: Mailstrom, group: list[tuple[str | None, Data | MailstromError]], request: Request
-) -> Iterator[tuple[str | None, Submitted | MailstromError]]:
+def _submit(mail: Mailstrom, group: Group, request: Request, now: float) -> list[Outcome]:
     """What became of each message of a group, in order."""
     good = [(data, request) for _, data in group if not isinstance(data, MailstromError)]
-    outcomes = iter(_store(mail, good))
-    for name, data in group:
-        yield name, data if isinstance(data, MailstromError) else next(outcomes)
+    outcomes = iter(_store(mail, good, now))
+    return [data if isinstance(data, MailstromError) else next(outcomes) for _, data in group]
 
 
-def _store(mail: Mailstrom, messages: list[tuple[Data, Request]]) -> list[Submitted | MailstromError]:
+def _store(mail: Mailstrom, messages: list[tuple[Data, Request]], now: float | None) -> list[Outcome]:
     """What became of each. When there was no room for all of them at once, there may be for some."""
     try:
-        return mail.submit_many(messages)
+        return mail.submit_many(messages, now)
     except MailstromError as error:
         if error.exit_code != TEMPORARY:
             raise
-        return [error] if len(messages) == 1 else [_store(mail, [one])[0] for one in messages]
+        return [error] if len(messages) == 1 else [_store(mail, [one], None)[0] for one in messages]
 
 
 # --- telling ---

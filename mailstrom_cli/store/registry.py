@@ -22,7 +22,7 @@ def open_store(url: str, min_free: int = 0, create: bool = True) -> Store:
     Raises MailstromError: what the store's own `open_store` does, and exit code 78 for an unknown scheme.
     """
     scheme = _scheme(url)
-    if scheme in ("", "spool"):
+    if is_spool(url):
         from mailstrom_cli.store import spool
 
         return spool.open_store(url, min_free, create)
@@ -31,6 +31,11 @@ def open_store(url: str, min_free: int = 0, create: bool = True) -> Store:
 
         return memory.open_store(url)
     return _added(scheme, url)
+
+
+def is_spool(url: str) -> bool:
+    """Whether a URL names a directory, which any number of processes may use."""
+    return _scheme(url) in ("", "spool")
 
 
 def is_memory(url: str) -> bool:
