@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     Data = bytes | mmap
 
 SLICE = (1 << 19) - 8  # octets taken at a time; no more than twice as many leave
+MAPPED = 8 << 20  # octets of a mapped file that stay mapped behind the place that is looked at
 MAX_LINE = 998  # octets without CRLF (RFC 5322, 2.1.1; RFC 5321, 4.5.3.1.6)
 
 
@@ -96,8 +97,11 @@ class Content:
 def pieces(data: Data, start: int, end: int, size: int) -> Iterator[bytes]:
     """The octets from `start` to `end` in slices of `size`, none of which cuts a line end in two; of one that
     would, the rest of its CR is left out."""
-    at = run = start
+    at = run = kept = start
     while at < end:
+        if at - kept >= MAPPED:
+            _let_go(data, kept, at)
+            kept = at
         upto = min(at + size, end)
         if upto == end or data[upto - 1] != 13 or data[upto] not in b"\r\n":
             yield data[at:upto]
@@ -107,6 +111,15 @@ def pieces(data: Data, start: int, end: int, size: int) -> Iterator[bytes]:
         ends = run < end and data[run] == 10
         yield data[at:upto] + (b"\n" if ends else b"")
         at = run + 1 if ends else upto
+
+
+def _let_go(data: Data, start: int, end: int) -> None:
+    """Have pages of a mapped file no longer count as memory of this process. They come back when needed."""
+    if not isinstance(data, bytes) and hasattr(data, "madvise"):
+        from mmap import MADV_DONTNEED, PAGESIZE
+
+        start -= start % PAGESIZE
+        data.madvise(MADV_DONTNEED, start, end - start)
 
 
 def _run_end(data: Data, at: int, end: int) -> int:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import mmap
+import os
 import re
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mailstrom_cli.mail.content import MAX_LINE, SLICE, Content, crlf, first_long_line
+from mailstrom_cli.mail.content import MAPPED, MAX_LINE, SLICE, Content, crlf, first_long_line
 from mailstrom_cli.mail.transfer import slices
 
 TYPE_CHECKING = False
@@ -88,6 +89,17 @@ def test_a_mapped_file_is_read_from_where_its_body_starts(tmp_path: Path) -> Non
         assert b"".join(chunks) == b"line\r\n" * 300_000
         assert len(chunks) > 1
         assert max(map(len, chunks)) <= 1 << 20
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/smaps"), reason="nothing tells of mapped memory")
+def test_a_mapped_file_does_not_stay_in_memory(tmp_path: Path) -> None:
+    path = tmp_path / "long"
+    path.write_bytes(b"x" * 99 + b"\n" + b"line\n" * (4 * MAPPED // 5))
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        assert sum(map(len, Content(data, 100).chunks())) == path.stat().st_size - 100 + 4 * MAPPED // 5
+        with open("/proc/self/smaps", encoding="utf-8", errors="replace") as told:
+            mapped = told.read().partition(str(path))[2].partition("Rss:")[2].split()[0]
+    assert int(mapped) * 1024 < 2 * MAPPED
 
 
 @given(st.lists(st.sampled_from([b"\r", b"\n", b"a", b"\r" * 5]), max_size=8).map(b"".join))
