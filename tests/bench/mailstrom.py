@@ -61,15 +61,18 @@ class Mailstrom:
         return sh(within(self.netns) + self.command(*arguments), **options)
 
     def flush(self, seconds: float = 900) -> dict[str, float]:
-        """One `flush`, of which the whole life counts: seconds, CPU milliseconds, memory in MB."""
+        return self.watched("flush", seconds=seconds)
+
+    def watched(self, *arguments: object, seconds: float = 900) -> dict[str, float]:
+        """One command, of which the whole life counts: seconds, CPU milliseconds, memory in MB."""
         with group("mailstrom") as made:
             began = time.perf_counter()
-            child = made.spawn(self.command("flush"), self.netns, stderr=subprocess.PIPE)
+            child = made.spawn(self.command(*arguments), self.netns, stderr=subprocess.PIPE)
             pss = peak = 0.0
             looked = began
             while child.poll() is None:
                 if time.perf_counter() - began > seconds:
-                    raise TimeoutError(f"flush took more than {seconds:g} s")
+                    raise TimeoutError(f"{arguments[0]} took more than {seconds:g} s")
                 time.sleep(0.005)
                 peak = max(peak, made.peak_mb())
                 if time.perf_counter() - looked > 0.2:  # a look at smaps stops the process for a moment
@@ -79,7 +82,7 @@ class Mailstrom:
             said = child.stderr.read()
             child.stderr.close()
             if child.returncode:
-                raise RuntimeError(f"flush: exit code {child.returncode}: {said[-500:]}")
+                raise RuntimeError(f"{arguments[0]}: exit code {child.returncode}: {said[-500:]}")
             return {"s": wall, "cpu_ms": made.cpu_ms(), "pss_mb": pss, "peak_mb": peak}
 
     def start_run(self, made: Group) -> subprocess.Popen[str]:
