@@ -19,6 +19,8 @@ TEMPORARY = 75  # not now and nothing stored; or still deferred (--wait)
 NO_PERMISSION = 77
 CONFIG = 78
 
+CHECK_SPOOL = "`mailstrom check-spool` tells what is wrong with the spool, and with --repair puts it right"
+
 
 class MailstromError(Exception):
     """Something a person can put right: `message` says what and where, `hint` what to do instead."""

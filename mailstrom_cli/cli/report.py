@@ -6,7 +6,7 @@ import errno
 import os
 import sys
 
-from mailstrom_cli.errors import NO_PERMISSION, SOFTWARE, TEMPORARY, MailstromError
+from mailstrom_cli.errors import CHECK_SPOOL, CONFIG, NO_PERMISSION, SOFTWARE, TEMPORARY, MailstromError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,6 +27,8 @@ PASSING = (
     errno.EIO,
     errno.EROFS,
 )
+# What only a hand other than ours can have put there.
+PLANTED = (errno.ENOTDIR, errno.ELOOP, errno.EISDIR, errno.EXDEV)
 _LONGEST = 1000
 
 
@@ -88,6 +90,8 @@ def of_system(error: OSError) -> MailstromError | None:
         return MailstromError(what, exit_code=TEMPORARY)
     if error.errno in (errno.EACCES, errno.EPERM):
         return MailstromError(what, exit_code=NO_PERMISSION)
+    if error.errno in PLANTED:
+        return MailstromError(what, CHECK_SPOOL, CONFIG)
     return None
 
 

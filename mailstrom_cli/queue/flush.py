@@ -72,7 +72,7 @@ def flush(
             for part in range(count)
         ]
     )
-    if time.time() - (store.mark(SWEPT) or 0.0) >= SWEEP_SECONDS:
+    if not 0 <= time.time() - (store.mark(SWEPT) or 0.0) < SWEEP_SECONDS:  # a clock may have been ahead
         sweep(settings, store)
 
 

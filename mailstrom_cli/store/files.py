@@ -20,7 +20,7 @@ PRIVATE_DIRECTORY = 0o700
 
 
 class NotRegular(ValueError):
-    """A name that is not a regular file with one link; the text says what it is."""
+    """A name that is not a regular file of ours with one link; the text says what it is."""
 
 
 def open_directory(name: str, dir_fd: int | None = None) -> int:
@@ -38,11 +38,10 @@ def make_directory(name: str, dir_fd: int) -> None:
         raise
 
 
-def create(name: str, dir_fd: int, flags: int = os.O_EXCL) -> int:
+def create(name: str, dir_fd: int) -> int:
     """A new file, 0600, open for reading and writing."""
-    fd = os.open(
-        name, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | flags, PRIVATE_FILE, dir_fd=dir_fd
-    )
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    fd = os.open(name, flags, PRIVATE_FILE, dir_fd=dir_fd)
     try:
         os.fchmod(fd, PRIVATE_FILE)
     except BaseException:
@@ -63,21 +62,23 @@ def close(*descriptors: int) -> None:
         raise failed
 
 
-def open_regular(name: str, flags: int, dir_fd: int) -> int:
-    """An existing regular file that has no other name. Raises NotRegular.
+def open_regular(name: str, flags: int, dir_fd: int | None) -> int:
+    """An existing regular file of ours that has no other name; with O_CREAT a new one, if it is missing.
+    Raises NotRegular.
 
     O_NONBLOCK, so that a FIFO put in its place cannot make us wait.
     """
     flags |= os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
     try:
-        fd = os.open(name, flags, dir_fd=dir_fd)
+        fd = os.open(name, flags, PRIVATE_FILE, dir_fd=dir_fd)
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.EISDIR, errno.ENXIO):
             raise NotRegular(f"{name} is not a regular file") from None
         raise
-    held = os.fstat(fd)
     try:
-        regular(name, held)
+        regular(name, os.fstat(fd))
+        if flags & os.O_CREAT:
+            os.fchmod(fd, PRIVATE_FILE)
     except BaseException:
         os.close(fd)
         raise
@@ -85,14 +86,16 @@ def open_regular(name: str, flags: int, dir_fd: int) -> int:
 
 
 def regular(name: str, held: os.stat_result) -> None:
-    """Raises NotRegular unless `held` tells of a regular file with one link, FileNotFoundError if it has
-    none."""
+    """Raises NotRegular unless `held` tells of a regular file of ours with one link, FileNotFoundError if it
+    has none."""
     if not stat.S_ISREG(held.st_mode):
         raise NotRegular(f"{name} is not a regular file")
     if held.st_nlink == 0:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
     if held.st_nlink != 1:
         raise NotRegular(f"{name} has {held.st_nlink} links")
+    if held.st_uid != os.geteuid():  # who may have it open for writing
+        raise NotRegular(f"{name} belongs to user {held.st_uid}")
 
 
 def write_all(fd: int, data: bytes | memoryview) -> None:

@@ -10,7 +10,7 @@ import errno
 import fcntl
 import os
 
-from mailstrom_cli.errors import NO_PERMISSION, TEMPORARY, MailstromError
+from mailstrom_cli.errors import CHECK_SPOOL, NO_PERMISSION, TEMPORARY, MailstromError
 from mailstrom_cli.store import files, layout
 from mailstrom_cli.store.entry import first_line
 from mailstrom_cli.store.ids import new_id
@@ -38,6 +38,7 @@ _HINTS = {
     errno.ENFILE: "the whole system is out of file descriptors; try again later",
     errno.ENOMEM: "the system is out of memory; try again later",
     errno.EIO: "the disk of the spool fails; see the kernel's log",
+    **dict.fromkeys((errno.ENOTDIR, errno.ELOOP, errno.EISDIR, errno.EXDEV), CHECK_SPOOL),
 }
 
 

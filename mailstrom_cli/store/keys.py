@@ -10,7 +10,7 @@ import fcntl
 import os
 import time
 
-from mailstrom_cli.errors import DATA, TEMPORARY, MailstromError
+from mailstrom_cli.errors import CHECK_SPOOL, CONFIG, DATA, TEMPORARY, MailstromError
 from mailstrom_cli.store import files
 from mailstrom_cli.store.ids import is_id
 
@@ -97,9 +97,15 @@ def _locked(name: str, key: str, directory: int) -> int:
     """The key's file, locked. Raises MailstromError when another submit keeps it for long."""
     until = time.monotonic() + PATIENCE
     while True:
-        fd = files.create(name, directory, flags=os.O_NONBLOCK)
         try:
-            files.regular(name, os.fstat(fd))
+            fd = files.open_regular(name, os.O_RDWR | os.O_CREAT, directory)
+        except FileNotFoundError:  # swept by now
+            continue
+        except files.NotRegular as error:
+            raise MailstromError(
+                f"the key {key!r} cannot be looked up: keys/{error}", CHECK_SPOOL, CONFIG
+            ) from None
+        try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             files.regular(name, os.fstat(fd))  # swept between the two?
             return fd

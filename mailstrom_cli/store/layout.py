@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 
@@ -143,7 +144,7 @@ def _fill(path: str, root: int) -> None:
         for name in DIRECTORIES:
             directory(name, root)
         fifo(root)
-        fd = files.create(FORMAT_FILE, root, flags=0)
+        fd = files.open_regular(FORMAT_FILE, os.O_RDWR | os.O_CREAT, root)
         try:
             os.pwrite(fd, FORMAT, 0)
             os.fsync(fd)
@@ -152,6 +153,20 @@ def _fill(path: str, root: int) -> None:
         files.sync_directory(root)
     except OSError as error:
         raise _cannot_create(path, error) from None
+
+
+def open_directory(name: str, root: int) -> int:
+    """A descriptor of one of the spool's directories, which is made again when somebody removed it. Raises
+    OSError: ENOTDIR for what only a hand can have put there, EXDEV for a file system of its own."""
+    try:
+        fd = files.open_directory(name, root)
+    except FileNotFoundError:
+        directory(name, root)
+        fd = files.open_directory(name, root)
+    if os.fstat(fd).st_dev != os.fstat(root).st_dev:
+        os.close(fd)
+        raise OSError(errno.EXDEV, "is on another file system than the spool", name)
+    return fd
 
 
 def directory(name: str, root: int) -> None:

@@ -106,7 +106,10 @@ class SpoolLease:
         self.entry = judge(id, directory, fold(lines))
         self._id = id
         self._state = state
-        self._mtime = os.fstat(directory).st_mtime_ns
+        held = os.fstat(directory)
+        if held.st_uid != os.geteuid():
+            raise DamagedEntry(f"its directory belongs to user {held.st_uid}")
+        self._mtime = held.st_mtime_ns
         self._not_before = 0.0
         self._state_directory = state_directory
         self._directory = directory

@@ -52,7 +52,11 @@ def write_host(hosts: int, tmp: int, next_hop: str, state: HostState | None) -> 
             files.write_all(fd, encode(line))
         finally:
             os.close(fd)
-        os.rename(passing, name, src_dir_fd=tmp, dst_dir_fd=hosts)
+        try:
+            os.rename(passing, name, src_dir_fd=tmp, dst_dir_fd=hosts)
+        except IsADirectoryError:  # nor is that one of ours
+            files.discard(name, hosts)
+            os.rename(passing, name, src_dir_fd=tmp, dst_dir_fd=hosts)
     except BaseException:
         files.discard(passing, tmp)
         raise
@@ -91,7 +95,7 @@ def exchange_mark(marks: int, name: str, when: float | None, *, encoded: bool = 
         except (FileNotFoundError, files.NotRegular):
             return None
     else:
-        fd = files.create(file, marks, flags=os.O_NONBLOCK)
+        fd = _create_mark(file, marks)
     try:
         fcntl.flock(fd, fcntl.LOCK_SH if when is None else fcntl.LOCK_EX)
         try:
@@ -104,3 +108,14 @@ def exchange_mark(marks: int, name: str, when: float | None, *, encoded: bool = 
         return before
     finally:
         os.close(fd)
+
+
+def _create_mark(file: str, marks: int) -> int:
+    """The file of a named time, new if it is missing; what is no file of ours gives way to one."""
+    while True:
+        try:
+            return files.open_regular(file, os.O_RDWR | os.O_CREAT, marks)
+        except FileNotFoundError:  # swept by now
+            continue
+        except files.NotRegular:
+            files.discard(file, marks)

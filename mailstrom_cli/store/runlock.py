@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 import time
 
+from mailstrom_cli.errors import CHECK_SPOOL, CONFIG, MailstromError
+from mailstrom_cli.store import files
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from filelock import FileLock
@@ -23,16 +26,16 @@ class SpoolRunLock:
         from filelock import FileLock, Timeout
 
         holder = self._holder()  # before the attempt, in which an old filelock empties the file
-        lock = FileLock(self._path, timeout=0, mode=0o600, thread_local=False)
+        lock = FileLock(self._path, timeout=0, mode=files.PRIVATE_FILE, thread_local=False)
         try:
             lock.acquire()
         except Timeout:
             return self._holder() or holder or NOBODY_SAYS
         self._lock = lock
         since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        fd = os.open(self._path, os.O_WRONLY | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC)
+        fd = files.open_regular(self._path, os.O_RDWR | os.O_CREAT, None)
         try:
-            os.fchmod(fd, 0o600)
+            os.ftruncate(fd, 0)
             os.write(fd, f"pid {os.getpid()}, since {since}\n".encode())
         finally:
             os.close(fd)
@@ -40,7 +43,9 @@ class SpoolRunLock:
 
     def _holder(self) -> str:
         try:
-            fd = os.open(self._path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            fd = files.open_regular(self._path, os.O_RDONLY, None)
+        except files.NotRegular as error:
+            raise MailstromError(str(error), CHECK_SPOOL, CONFIG) from None
         except OSError:
             return ""
         try:

@@ -153,6 +153,8 @@ class Spool(Tree):
     # --- the index: names and times, no sidecar is opened ---
 
     def scheduled(self) -> Iterator[Scheduled]:
+        for state in STATES:
+            self.directory(state)  # whoever delivers needs them all: what is wrong with one is told first
         for state in UNFINISHED:
             for id, held in self.scan(state):
                 if held.st_mtime_ns != HELD:
@@ -208,7 +210,7 @@ class Spool(Tree):
 
     def damaged(self) -> tuple[int, str]:
         with below(self.path):
-            count = sum(1 for _ in files.scan(layout.CORRUPT, self._root))
+            count = sum(1 for _ in files.scan(".", self.directory(layout.CORRUPT)))
         return count, os.path.join(self.path, layout.CORRUPT)
 
     def _first_line(self, id: str) -> bytes:

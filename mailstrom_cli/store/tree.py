@@ -66,11 +66,7 @@ class Tree:
         if name in self._directories:
             return self._directories[name]
         with below(self.path):
-            try:
-                fd = files.open_directory(name, self._root)
-            except FileNotFoundError:
-                layout.directory(name, self._root)
-                fd = files.open_directory(name, self._root)
+            fd = layout.open_directory(name, self._root)
         kept = self._directories.setdefault(name, fd)
         if kept != fd:  # another thread was faster
             os.close(fd)
@@ -78,8 +74,8 @@ class Tree:
 
     def scan(self, state: str) -> Iterator[tuple[str, os.stat_result]]:
         """The ids in a state, each with what lstat tells of its directory."""
-        with below(self.path):
-            for found in files.scan(state, self._root):
+        with below(self.path, state):
+            for found in files.scan(".", self.directory(state)):
                 if is_id(found.name):
                     try:
                         yield found.name, found.stat(follow_symlinks=False)
@@ -94,8 +90,9 @@ class Tree:
         return found
 
     def _list(self, directory: str) -> list[str]:
-        with below(self.path):
-            fd = files.open_directory(directory, self._root)  # of its own, since listing moves the offset
+        with below(self.path, directory):
+            # One of its own, since listing moves the offset.
+            fd = files.open_directory(".", self.directory(directory))
             try:
                 return only_ids(os.listdir(fd))
             finally:

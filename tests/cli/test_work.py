@@ -6,11 +6,13 @@ import errno
 import json
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 
 from mailstrom_cli.api import Mailstrom
+from mailstrom_cli.store.base import SWEPT
 from mailstrom_cli.store.spool import Spool
 
 from .conftest import MESSAGE
@@ -228,3 +230,24 @@ def test_show_tells_what_is_recorded(here: Run, submitted: Callable[..., str]) -
     assert held.endswith("Z held")
     here("retry", id)
     assert here("show", "--log", id).lines[-1].endswith("Z retried recipients=good@example.net")
+
+
+def test_flush_sweeps_though_a_clock_was_years_ahead(here: Run, submitted: Callable[..., str]) -> None:
+    submitted("good@example.net")
+    store = Mailstrom.open().store
+    ahead = time.time() + 1e8
+    store.mark(SWEPT, ahead)
+    here("flush")
+    assert (store.mark(SWEPT) or ahead) < ahead
+
+
+def test_what_was_planted_in_place_of_a_directory_is_no_bug(here: Run, spool: Path, eml: Write) -> None:
+    here("submit", eml())
+    for name in ("deferred", "corrupt", "marks"):
+        (spool / name).rmdir()
+        (spool / name).symlink_to("/tmp")
+    for line in (["queue", "--state", "deferred"], ["queue"], ["status", "--recent"], ["flush"]):
+        done = here(*line)
+        assert done.code == 78, line
+        assert "Not a directory" in done.err
+        assert "check-spool" in done.err
