@@ -19,7 +19,7 @@ from mailstrom_cli.errors import DATA, MailstromError
 from mailstrom_cli.mail.prepare import Prepared, prepare
 from mailstrom_cli.mail.request import Context, Request
 from mailstrom_cli.mail.status import FINAL, UNFINISHED
-from mailstrom_cli.store.base import DamagedMessage, Submission, one_by_one
+from mailstrom_cli.store.base import DamagedMessage, Submission
 from mailstrom_cli.values import value
 
 TYPE_CHECKING = False
@@ -42,17 +42,6 @@ __all__ = ["Mailstrom", "MailstromError", "Request", "Submitted"]
 
 RECENT = "recent"  # the store's mark of what `seen` was told
 POLL_FIRST, POLL_LONGEST = 0.05, 1.0  # seconds
-
-
-def _told(found: Iterable[Entry | DamagedMessage | OSError], on_error: OnError | None) -> Iterator[Entry]:
-    """The entries among them; of the errors, `on_error` is told."""
-    for entry in found:
-        if not isinstance(entry, (DamagedMessage, OSError)):
-            yield entry
-        elif on_error is not None:
-            on_error(entry)
-        elif isinstance(entry, OSError):
-            raise entry
 
 
 @value
@@ -249,15 +238,23 @@ class Mailstrom:
 
         on_error: told of each that cannot be read, now or ever. Without it, OSError is raised.
         """
-        return _told(self.store.entries(states), on_error)
+        return self.entries(self.store.ids(states), on_error)
+
+    def entries(self, ids: Iterable[str], on_error: OnError | None = None) -> Iterator[Entry]:
+        """All of these messages that are there, in this order. on_error: as of `queue`."""
+        for entry in self.store.entries(ids):
+            if not isinstance(entry, (DamagedMessage, OSError)):
+                yield entry
+            elif on_error is not None:
+                on_error(entry)
+            elif isinstance(entry, OSError):
+                raise entry
 
     def recent(self, on_error: OnError | None = None) -> list[Entry]:
         """All that are unfinished, and those that became final since the time that `seen` was told last."""
         since = self.store.mark(RECENT) or 0.0
-        waiting = self.queue(UNFINISHED, on_error)
-        finished = _told(one_by_one(self.store, self.store.finished_since(since)), on_error)
-        found = {entry.id: entry for entries in (waiting, finished) for entry in entries}
-        return [found[id] for id in sorted(found)]
+        ids = {*self.store.ids(UNFINISHED), *self.store.finished_since(since)}
+        return list(self.entries(sorted(ids), on_error))
 
     def seen(self, when: float) -> None:
         """What became final before this time, in seconds since the epoch, is not recent any more."""

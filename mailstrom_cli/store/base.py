@@ -12,7 +12,7 @@ from mailstrom_cli.values import value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from types import TracebackType
     from typing import BinaryIO, Protocol
 
@@ -116,9 +116,9 @@ class Store(Protocol):
 
     def count(self, states: Sequence[str]) -> int: ...
 
-    def entries(self, states: Sequence[str]) -> Iterator[Entry | DamagedMessage | OSError]:
-        """What `read` gives of each message in these states, oldest first, or in its place the error that it
-        raises; what is forgotten meanwhile is passed over. No entry waits for another to be read."""
+    def entries(self, ids: Iterable[str]) -> Iterator[Entry | DamagedMessage | OSError]:
+        """What `read` gives of each of many messages, or in its place the error that it raises; what is not
+        there is passed over. Each is read when it is asked for."""
 
     def read(self, id: str) -> Entry: ...
 
@@ -167,11 +167,13 @@ class Store(Protocol):
         """The lock of which each store has one: held by the long-running flusher."""
 
 
-def one_by_one(store: Store, ids: Iterable[str]) -> Iterator[Entry | DamagedMessage | OSError]:
-    """`Store.entries` of these ids, for a store that has no faster way."""
+def one_by_one(
+    ids: Iterable[str], read: Callable[[str], Entry]
+) -> Iterator[Entry | DamagedMessage | OSError]:
+    """`Store.entries` for a store that reads each of them by itself."""
     for id in ids:
         try:
-            entry = store.read(id)
+            entry = read(id)
         except NoSuchMessage:
             continue
         except (DamagedMessage, OSError) as error:

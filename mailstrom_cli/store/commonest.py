@@ -43,15 +43,9 @@ def entry_of(sidecar: bytes) -> Entry:
     recipient, submitted = Recipient(address), float(time)
     due = submitted if at is None else float(at)
     envelope = Envelope(
-        sender,
-        (recipient,),
-        message_id,
-        int(size),
-        body,
-        at=None if at is None else due,
-        expires=None if expires is None else float(expires),
-        submitter=submitter,
-    )
+        sender, (recipient,), message_id, int(size), body, False,
+        None if at is None else due, None if expires is None else float(expires), submitter=submitter,
+    )  # fmt: skip
     entry = Entry(id, submitted, envelope, (RecipientState(recipient, next_attempt=due),))
     if found.end() == len(sidecar):
         return entry

@@ -103,7 +103,11 @@ class Entry:
     @property
     def next_attempt(self) -> float | None:
         """When the next recipient is due; None when nobody waits. A hold is told by `held`, not here."""
-        return min([r.next_attempt for r in self.recipients if r.next_attempt is not None], default=None)
+        due = None
+        for r in self.recipients:
+            if r.next_attempt is not None and (due is None or r.next_attempt < due):
+                due = r.next_attempt
+        return due
 
     @property
     def attempts(self) -> int:

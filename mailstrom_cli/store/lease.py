@@ -54,7 +54,7 @@ def read_sidecar(directory: int) -> bytes:
     fd = open_sidecar(directory)
     try:
         data = os.read(fd, USUAL)
-        while more := os.read(fd, USUAL):
+        while len(data) % USUAL == 0 and (more := os.read(fd, USUAL)):  # less is the end of a regular file
             data += more
         return data
     finally:

@@ -21,7 +21,7 @@ from mailstrom_cli.store.trigger import pieces
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from types import TracebackType
     from typing import BinaryIO
 
@@ -112,9 +112,6 @@ class Memory:
     def ids(self, states: Sequence[str]) -> Iterator[str]:
         return iter(sorted(id for id, held in self._all() if held.entry.state in states))
 
-    def entries(self, states: Sequence[str]) -> Iterator[Entry | DamagedMessage | OSError]:
-        return one_by_one(self, self.ids(states))
-
     def count(self, states: Sequence[str]) -> int:
         return sum(1 for _ in self.ids(states))
 
@@ -130,6 +127,9 @@ class Memory:
 
     def read(self, id: str) -> Entry:
         return self._message(id).entry
+
+    def entries(self, ids: Iterable[str]) -> Iterator[Entry | DamagedMessage | OSError]:
+        return one_by_one(ids, self.read)
 
     def events(self, id: str) -> list[Event]:
         return list(parse(self._message(id).sidecar)[0])

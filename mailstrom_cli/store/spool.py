@@ -104,7 +104,7 @@ from mailstrom_cli.store.tree import ROUNDS, Tree, below
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from typing import BinaryIO
 
     from mailstrom_cli.store.base import HostState, Submission
@@ -174,24 +174,21 @@ class Spool(Tree):
 
     # --- messages ---
 
-    def entries(self, states: Sequence[str]) -> Iterator[Entry | DamagedMessage | OSError]:
-        from mailstrom_cli.store.commonest import entry_of
-
-        seen = self.names(states)
-        for id in sorted(seen):
-            try:
-                directory = files.open_directory(id, self.directory(seen[id]))
-                try:
-                    entry = judge(id, directory, entry_of(read_sidecar(directory)))
-                finally:
-                    os.close(directory)
-            except (OSError, DamagedEntry):  # it moved, or something is wrong with it, which `read` tells
-                yield from one_by_one(self, [id])
-            else:
-                yield entry
-
     def read(self, id: str) -> Entry:
         return self.visit(id, lambda directory: judge(id, directory, fold(read_lines(directory))))
+
+    def entries(self, ids: Iterable[str]) -> Iterator[Entry | DamagedMessage | OSError]:
+        from mailstrom_cli.store.commonest import entry_of
+
+        state = QUEUED
+
+        def read(id: str) -> Entry:
+            nonlocal state
+            entry = self.visit(id, lambda found: judge(id, found, entry_of(read_sidecar(found))), state)
+            state = entry.state  # the next one may well lie there, too
+            return entry
+
+        return one_by_one(ids, read)
 
     def events(self, id: str) -> list[Event]:
         return self.visit(id, lambda directory: list(read_lines(directory)))

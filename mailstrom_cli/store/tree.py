@@ -9,7 +9,7 @@ import os
 import time
 
 from mailstrom_cli.errors import NoSuchMessage
-from mailstrom_cli.mail.status import STATES
+from mailstrom_cli.mail.status import QUEUED, STATES
 from mailstrom_cli.store import files, layout
 from mailstrom_cli.store.base import DamagedMessage
 from mailstrom_cli.store.corrupt import reason_for
@@ -40,8 +40,13 @@ class below:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if isinstance(error, OSError):
-            name = error.filename if isinstance(error.filename, str) else ""
-            error.filename = os.path.join(*self._path, name).rstrip("/")
+            name_below(error, *self._path)
+
+
+def name_below(error: OSError, *path: str) -> None:
+    """Have an error name its file below this path."""
+    name = error.filename if isinstance(error.filename, str) else ""
+    error.filename = os.path.join(*path, name).rstrip("/")
 
 
 class Tree:
@@ -98,19 +103,21 @@ class Tree:
             finally:
                 os.close(fd)
 
-    def locate(self, id: str) -> tuple[str, int | None]:
+    def locate(self, id: str, likely: str = QUEUED) -> tuple[str, int | None]:
         """The state in which a message lies and a descriptor of its directory, None if it is no directory.
-        Raises NoSuchMessage, and DamagedMessage for one that was set aside."""
+        likely: where to look first. Raises NoSuchMessage, and DamagedMessage for one that was set aside."""
         if is_id(id):
             for _ in range(ROUNDS):
-                for state in STATES:
+                for state in (likely, *STATES):
                     try:
-                        with below(self.path, state):
-                            return state, files.open_directory(id, self.directory(state))
+                        return state, files.open_directory(id, self.directory(state))
                     except FileNotFoundError:
                         continue
                     except NotADirectoryError:
                         return state, None
+                    except OSError as error:
+                        name_below(error, self.path, state)
+                        raise
             reason = reason_for(id, self.directory(layout.CORRUPT))
             if reason is not None:
                 raise self.damage(layout.CORRUPT, id, reason)
@@ -135,18 +142,21 @@ class Tree:
             return False
         return directory is None or os.path.samestat(named, os.fstat(directory))
 
-    def visit(self, id: str, use: Callable[[int], T]) -> T:
-        """What `use` makes of the directory of a message, wherever that is by the time it is done."""
+    def visit(self, id: str, use: Callable[[int], T], likely: str = QUEUED) -> T:
+        """What `use` makes of the directory of a message, wherever that is by the time it is done. likely: as
+        of `locate`. Nothing here costs anything unless there is an error: there may be 100,000 messages."""
         for _ in range(ROUNDS):
-            state, directory = self.locate(id)
+            state, directory = self.locate(id, likely)
             try:
                 if directory is None:
                     raise DamagedEntry("it is not a directory")
-                with below(self.path, state, id):
-                    return use(directory)
+                return use(directory)
             except DamagedEntry as error:
                 if self.still_there(state, id, directory):
                     raise self.damage(state, id, str(error)) from None
+            except OSError as error:
+                name_below(error, self.path, state, id)
+                raise
             finally:
                 if directory is not None:
                     os.close(directory)

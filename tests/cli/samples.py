@@ -10,7 +10,7 @@ from mailstrom_cli.errors import NoSuchMessage
 from mailstrom_cli.store.entry import fold
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from typing import Any
 
     from mailstrom_cli.store.entry import Entry
@@ -90,8 +90,8 @@ class Samples:
     def ids(self, states: Sequence[str]) -> Iterator[str]:
         return (id for id, entry in self.known.items() if entry.state in states)
 
-    def entries(self, states: Sequence[str]) -> Iterator[Entry]:
-        return map(self.read, self.ids(states))
+    def entries(self, ids: Iterable[str]) -> Iterator[Entry]:
+        return map(self.read, ids)
 
     def count(self, states: Sequence[str]) -> int:
         return len(list(self.ids(states)))

@@ -18,7 +18,7 @@ from mailstrom_cli.store.find import find
 from mailstrom_cli.store.ids import new_id
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from mailstrom_cli.store.base import DamagedMessage, Submission
     from mailstrom_cli.store.entry import Entry, Event
@@ -98,8 +98,8 @@ class Sqlite:
         )
         return (id for (id,) in rows)
 
-    def entries(self, states: Sequence[str]) -> Iterator[Entry | DamagedMessage | OSError]:
-        return one_by_one(self, self.ids(states))
+    def entries(self, ids: Iterable[str]) -> Iterator[Entry | DamagedMessage | OSError]:
+        return one_by_one(ids, self.read)
 
     def damaged(self) -> tuple[int, str]:
         return 0, ""
