@@ -54,9 +54,7 @@ def read_sidecar(directory: int) -> bytes:
     fd = open_sidecar(directory)
     try:
         data = os.read(fd, USUAL)
-        while len(data) % USUAL == 0 and (more := os.read(fd, USUAL)):  # less is the end of a regular file
-            data += more
-        return data
+        return data if len(data) < USUAL else files.read_all(fd)  # less is the end of a regular file
     finally:
         os.close(fd)
 
@@ -70,7 +68,7 @@ def first_line(directory: int) -> bytes:
     """The first line of the sidecar in an entry's directory, unparsed. Raises DamagedEntry."""
     fd, data = open_sidecar(directory), b""
     try:
-        while b"\n" not in data and (more := os.pread(fd, 4096, len(data))):
+        while b"\n" not in data and (more := os.pread(fd, USUAL + len(data), len(data))):
             data += more
     finally:
         os.close(fd)

@@ -247,3 +247,26 @@ def test_damage_does_not_hide_a_message_from_a_search(spool: Spool, root: Path) 
     assert spool.find("<x@example.org>") == good
     with pytest.raises(NoSuchMessage):
         spool.find("<y@example.org>")
+
+
+def test_a_long_sidecar_is_read_in_a_few_calls(
+    spool: Spool, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the octets that are copied grow with the square of its length."""
+    id, calls = put(spool), 0
+    with (root / "queued" / id / "message.jsonl").open("ab") as sidecar:
+        sidecar.write(b'{"event":"note","text":"' + b"x" * 10_000_000 + b'"}\n')
+    for name in ("read", "pread"):
+        real = getattr(os, name)
+
+        def counted(*given: object, _real: Callable[..., bytes] = real) -> bytes:
+            nonlocal calls
+            calls += 1
+            return _real(*given)
+
+        monkeypatch.setattr(os, name, counted)
+    assert spool.read(id).state == "queued"
+    (root / "queued" / id / "message.jsonl").write_bytes(b"x" * 10_000_000)
+    with pytest.raises(NoSuchMessage):
+        spool.find("<y@example.org>")
+    assert calls < 40
