@@ -9,7 +9,7 @@ from functools import partial
 from mailstrom_cli.policy import retry
 from mailstrom_cli.policy.classify import Circumstances
 from mailstrom_cli.queue.settle import expired, expiry, postpone, settle, too_late
-from mailstrom_cli.transport.base import OPENING, SENT, Job, deliver
+from mailstrom_cli.transport.base import OPENING, SENT, Job, NotRecorded, deliver
 from mailstrom_cli.values import value
 
 TYPE_CHECKING = False
@@ -50,7 +50,7 @@ async def attempt(
     """Deliver to all recipients of a message that are due at this next hop, and record what came of it.
 
     Whatever a server has taken is on record before another server or transaction is begun. forced: they are
-    due whatever the schedule says. progress: as in `Job`.
+    due whatever the schedule says. progress: as in `Job`. Raises NotRecorded.
     """
     entry, settings = lease.entry, tools.settings
     waiting = _due(entry, destination, tools, forced=forced)
@@ -132,8 +132,8 @@ async def _try(
 async def record(
     lease: Lease, event: Event, give_up: Callable[[], bool], failed: Callable[[OSError], None]
 ) -> Entry:
-    """Record an event, however long the disk is full: what was delivered must not be sent again. Raises the
-    last OSError when `give_up` says so."""
+    """Record an event, however long the disk is full: what was delivered must not be sent again. Raises
+    NotRecorded when `give_up` says so."""
     while True:
         try:
             return lease.record(event)
@@ -141,7 +141,7 @@ async def record(
             failed(error)
             log.error("%s: cannot record the outcome of an attempt: %s", lease.entry.id, error.strerror)
             if give_up():
-                raise
+                raise NotRecorded from error
         await asyncio.sleep(WRITE_AGAIN_SECONDS)
 
 

@@ -27,6 +27,7 @@ from mailstrom_cli.queue.line import ENOUGH, UNKNOWN, Waiting, stream_of
 from mailstrom_cli.queue.slots import Slots
 from mailstrom_cli.queue.trouble import BUSY_SECONDS, Trouble
 from mailstrom_cli.store.base import DamagedMessage
+from mailstrom_cli.transport.base import NotRecorded
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -143,7 +144,7 @@ class Scheduler:
 
     async def run(self) -> None:
         """Until `stop`, or with `once` until everything due was tried. Raises MailstromError when the outcome
-        of an attempt could not be recorded."""
+        of an attempt could not be recorded, and with `once` when a message could not be tried."""
         try:
             while True:
                 self._changed.clear()
@@ -161,6 +162,12 @@ class Scheduler:
             raise MailstromError(
                 f"the outcome of an attempt could not be recorded: {self._disk_failed.strerror}",
                 "make room for the spool; until then mail may be delivered twice",
+                TEMPORARY,
+            )
+        if self._once and self._trouble.messages:
+            raise MailstromError(
+                f"{self._trouble.messages} of the messages could not be tried; the log says why",
+                "the next pass tries them again",
                 TEMPORARY,
             )
 
@@ -284,7 +291,7 @@ class Scheduler:
                     await attempt(lease, destination, self._tools, slot.tell, forced=waiting.forced)
                     again = None if lease.entry.held else lease.entry.next_attempt
                     self._trouble.over(id)
-        except NoSuchMessage:
+        except (NoSuchMessage, NotRecorded):
             pass
         except DamagedMessage as error:  # it was set aside
             log.error("%s", error)

@@ -20,6 +20,11 @@ class Trouble:
     def __init__(self) -> None:
         self._count: dict[str, int] = {}
 
+    @property
+    def messages(self) -> int:
+        """How many are in it."""
+        return len(self._count)
+
     def met(self, id: str, error: Exception) -> float:
         """Log it; in how many seconds to look again."""
         if isinstance(error, MailstromError | OSError):

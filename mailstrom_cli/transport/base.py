@@ -38,13 +38,17 @@ def nobody(phase: str) -> None:
     """Nobody wants to be told."""
 
 
+class NotRecorded(Exception):
+    """What `Job.final` was told could not be put on record, which ends the job."""
+
+
 @value
 class Job:
     """Some recipients of one message on their way to one next hop.
 
     domain: theirs, for mx.  open_message: the message exactly as it is sent.
     final: to be told of results that nothing will change while the job goes on for others; what a server has
-    taken is on record before the next one is asked.
+    taken is on record before the next one is asked. Raises NotRecorded.
     progress: to be told OPENING, OPEN and SENT, as often as it comes to that.
     """
 
@@ -104,13 +108,16 @@ def surprise(job: Job, error: Exception) -> Verdict:
 async def deliver(transports: Callable[[str], Transport], job: Job, next_hop: NextHop) -> list[Result]:
     """Through the first way of a next hop that works: the next one is tried for the recipients that are only
     deferred or that another server may take, never for one that was refused, may have been delivered, or was
-    asked to wait (greylisting). What is final is told to `job.final` before the next one is tried."""
+    asked to wait (greylisting). What is final is told to `job.final` before the next one is tried. Raises
+    NotRecorded."""
     told: dict[str, Result] = {}
     waiting = job.recipients
     for i, via in enumerate(next_hop.vias):
         try:
             part = job if waiting is job.recipients else replace(job, recipients=waiting)
             results = await transports(via.scheme).deliver(part, via)
+        except NotRecorded:
+            raise
         except Exception as error:  # what an earlier way has delivered must not be forgotten
             verdict = surprise(job, error)
             results = [result(r.address, verdict) for r in waiting]

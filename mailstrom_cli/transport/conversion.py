@@ -16,7 +16,7 @@ from mailstrom_cli.mail.signature import SIGNATURES
 from mailstrom_cli.mail.status import FAILED
 from mailstrom_cli.net.background import in_thread
 from mailstrom_cli.policy import classify
-from mailstrom_cli.transport.base import result, surprise, unreadable
+from mailstrom_cli.transport.base import NotRecorded, result, surprise, unreadable
 from mailstrom_cli.values import replace, value
 
 TYPE_CHECKING = False
@@ -60,6 +60,8 @@ async def again(
             after = {
                 r.address: conversion.original(r.address, t, facts) for r, t in zip(chosen, told, strict=True)
             }
+    except NotRecorded:
+        raise
     except OSError as error:
         verdict = classify.failure(unreadable(error), job.circumstances)
         after = {r.address: result(r.address, verdict) for r in chosen}
