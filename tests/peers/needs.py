@@ -12,6 +12,8 @@ from .process import find
 
 PACKAGES = {
     "dovecot": "dovecot-lmtpd",
+    "mkfs.ext4": "e2fsprogs",
+    "mkfs.xfs": "xfsprogs",
     "gpg": "gnupg",
     "gpgconf": "gnupg",
     "php": "php-cli",

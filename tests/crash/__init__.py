@@ -1,0 +1,18 @@
+"""The fault harness: the real commands, killed or failed by strace at every call that touches the spool or the
+server, and what must hold afterwards.
+
+    python -m tests.crash                  everything: every scenario, every point, every fault
+    python -m tests.crash flush run        these scenarios
+    python -m tests.crash submit --kill    only the kills; --errors EIO,ENOSPC only these errors
+
+A point is one system call of a run without faults that names the spool, or a descriptor below it, or a TCP
+socket. At each the process is killed; the call fails once with each error that it can give; and it fails so
+from there on. The parts:
+
+    scenario.py   what is run: the commands, the messages, the server
+    trace.py      strace's log, read: the calls, and where a second delivery would be no fault
+    inject.py     one run, with one fault or none
+    check.py      what must hold after it, and after the next run, which has no fault
+    matrix.py     all points of a scenario, several at a time
+    test_crash.py what CI runs: every kill of one submit, one flush and one run; a short form of the errors
+"""
