@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from mailstrom_cli.mail.finding import Finding
     from mailstrom_cli.mail.status import Result
     from mailstrom_cli.store.base import Store
+    from mailstrom_cli.store.check import Check
     from mailstrom_cli.store.entry import Entry, Event
 
     OnResult = Callable[[Entry, list[Result]], None]
@@ -272,6 +273,12 @@ class Mailstrom:
                 return entries
             time.sleep(min(pause, left))
             pause = min(pause * 1.3, POLL_LONGEST)
+
+    def check_spool(self, repair: bool = False) -> Check:
+        """What is wrong with the spool directory, to iterate over; `repair`: put right what can be."""
+        from mailstrom_cli.store.check import Check
+
+        return Check(self.settings.spool, time.time(), repair)
 
     # --- queue work ---
 

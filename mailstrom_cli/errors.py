@@ -9,7 +9,7 @@ from __future__ import annotations
 
 OK = 0
 USAGE = 64
-DATA = 65  # the message is not valid, or the key belongs to another message
+DATA = 65  # the message is not valid, or the key belongs to another message; the spool has faults
 NO_INPUT = 66  # input unreadable, or no such id
 UNAVAILABLE = 69  # some recipient failed (--wait)
 SOFTWARE = 70  # our bug

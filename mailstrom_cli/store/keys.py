@@ -29,6 +29,13 @@ def parse(held: bytes) -> tuple[str, str] | None:
     return (words[0], words[1]) if len(words) == 2 and is_id(words[0]) else None
 
 
+def file_name(key: str) -> str:
+    """The name of a key's file."""
+    import hashlib
+
+    return hashlib.sha256(key.encode()).hexdigest()
+
+
 def other_message(key: str, id: str) -> MailstromError:
     """Another message has the key."""
     return MailstromError(
@@ -48,9 +55,7 @@ class Keys:
 
     def lock(self, keys: set[str]) -> None:
         """Lock all of these, always in one order, so that two batches cannot wait for each other."""
-        import hashlib
-
-        for name, key in sorted((hashlib.sha256(key.encode()).hexdigest(), key) for key in keys):
+        for name, key in sorted((file_name(key), key) for key in keys):
             self._locked[key] = fd = _locked(name, key, self._directory)
             held = parse(os.pread(fd, 256, 0))
             if held and self._exists(held[0]):

@@ -6,8 +6,8 @@ import errno
 import os
 import stat
 
-from mailstrom_cli.errors import CANT_CREATE, CONFIG, NO_PERMISSION, MailstromError, NoSpool
-from mailstrom_cli.mail.status import STATES
+from mailstrom_cli.errors import CANT_CREATE, CHECK_SPOOL, CONFIG, NO_PERMISSION, MailstromError, NoSpool
+from mailstrom_cli.mail.status import QUEUED, STATES
 from mailstrom_cli.store import files
 
 FORMAT = b"mailstrom spool 1\n"
@@ -21,7 +21,7 @@ MESSAGE = "message.eml"
 SIDECAR = "message.jsonl"
 REASON = "reason"
 
-_OURS = frozenset((*DIRECTORIES, FORMAT_FILE, TRIGGER, RUN_LOCK))
+OURS = frozenset((*DIRECTORIES, FORMAT_FILE, TRIGGER, RUN_LOCK))
 
 
 def open_root(path: str, create: bool = True) -> int:
@@ -30,6 +30,40 @@ def open_root(path: str, create: bool = True) -> int:
     Raises MailstromError: exit code 77 when others own it or may write it, 78 when it has another format,
     73 when it cannot be created; NoSpool.
     """
+    root = _open(path, create)
+    try:
+        held = os.fstat(root)
+        _judge_owner(path, held)
+        _judge_mode(path, held)
+        if not _formatted(path, root):
+            if not create:
+                raise NoSpool(path)
+            _fill(path, root)
+    except BaseException:
+        os.close(root)
+        raise
+    return root
+
+
+def open_damaged(path: str) -> int:
+    """A descriptor of the spool at `path` for who looks what is wrong with it: neither its mode nor a format
+    file that cannot be read is a reason to refuse. Raises MailstromError as `open_root`."""
+    root = _open(path, create=False)
+    try:
+        _judge_owner(path, os.fstat(root))
+        if {FORMAT_FILE, QUEUED}.isdisjoint(os.listdir(root)):
+            raise NoSpool(path)
+        try:
+            _judge_format(path, _read_format(root))
+        except (OSError, files.NotRegular):
+            pass
+    except BaseException:
+        os.close(root)
+        raise
+    return root
+
+
+def _open(path: str, create: bool) -> int:
     if "\0" in path or not path:
         raise MailstromError(f"{path!r} is not a path for a spool", "give --spool a directory", CANT_CREATE)
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -41,6 +75,7 @@ def open_root(path: str, create: bool = True) -> int:
                 raise
             _make_path(path)
             root = os.open(path, flags)
+        return root
     except OSError as error:
         if isinstance(error, PermissionError) and (not create or os.path.lexists(path)):
             raise MailstromError(
@@ -51,16 +86,6 @@ def open_root(path: str, create: bool = True) -> int:
         if not create and isinstance(error, FileNotFoundError | NotADirectoryError):
             raise NoSpool(path) from None
         raise _cannot_create(path, error) from None
-    try:
-        _judge(path, os.fstat(root))
-        if not _formatted(path, root):
-            if not create:
-                raise NoSpool(path)
-            _fill(path, root)
-    except BaseException:
-        os.close(root)
-        raise
-    return root
 
 
 def _cannot_create(path: str, error: OSError) -> MailstromError:
@@ -93,18 +118,23 @@ def _make_path(path: str) -> None:
         os.close(fd)
 
 
-def _judge(path: str, held: os.stat_result) -> None:
-    """Refuse a spool in which somebody else could put, change or take away mail."""
+# A spool is refused in which somebody else could put, change or take away mail.
+
+
+def _judge_owner(path: str, held: os.stat_result) -> None:
     if held.st_uid != os.geteuid():
         raise MailstromError(
             f"the spool {path} belongs to user {held.st_uid}, and this is user {os.geteuid()}",
             "run as that user, or choose another with --spool",
             NO_PERMISSION,
         )
+
+
+def _judge_mode(path: str, held: os.stat_result) -> None:
     if held.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise MailstromError(
             f"the spool {path} may be written by others (mode {stat.S_IMODE(held.st_mode):04o})",
-            f"`chmod 700 {path}`, when you trust what is in it",
+            "`mailstrom check-spool --repair` sets the mode, and aside what others put there",
             NO_PERMISSION,
         )
 
@@ -112,15 +142,24 @@ def _judge(path: str, held: os.stat_result) -> None:
 def _formatted(path: str, root: int) -> bool:
     """Whether the spool is complete: its format file is written last."""
     try:
-        fd = files.open_regular(FORMAT_FILE, os.O_RDONLY, root)
+        held = _read_format(root)
     except FileNotFoundError:
         return False
     except (files.NotRegular, PermissionError) as error:
-        raise MailstromError(f"{path}/{FORMAT_FILE} cannot be read: {error}", None, CONFIG) from None
+        raise MailstromError(f"{path}/{FORMAT_FILE} cannot be read: {error}", CHECK_SPOOL, CONFIG) from None
+    _judge_format(path, held)
+    return bool(held)
+
+
+def _read_format(root: int) -> bytes:
+    fd = files.open_regular(FORMAT_FILE, os.O_RDONLY, root)
     try:
-        held = os.read(fd, 64)
+        return os.read(fd, 64)
     finally:
         os.close(fd)
+
+
+def _judge_format(path: str, held: bytes) -> None:
     if held and held != FORMAT:
         said = held.split(b"\n")[0].decode("ascii", "replace")
         raise MailstromError(
@@ -128,12 +167,11 @@ def _formatted(path: str, root: int) -> bool:
             "use the mailstrom that made it, or choose another with --spool",
             CONFIG,
         )
-    return bool(held)
 
 
 def _fill(path: str, root: int) -> None:
     """Make what is missing, and the format file last. Any number of processes may do so at once."""
-    foreign = sorted(set(os.listdir(root)) - _OURS)
+    foreign = sorted(set(os.listdir(root)) - OURS)
     if foreign:
         raise MailstromError(
             f"{path} is not a spool, and not empty: it has {foreign[0]!r}",
@@ -144,15 +182,20 @@ def _fill(path: str, root: int) -> None:
         for name in DIRECTORIES:
             directory(name, root)
         fifo(root)
-        fd = files.open_regular(FORMAT_FILE, os.O_RDWR | os.O_CREAT, root)
-        try:
-            os.pwrite(fd, FORMAT, 0)
-            os.fsync(fd)
-        finally:
-            os.close(fd)
-        files.sync_directory(root)
+        write_format(root)
     except OSError as error:
         raise _cannot_create(path, error) from None
+
+
+def write_format(root: int) -> None:
+    """Say that the spool is complete."""
+    fd = files.open_regular(FORMAT_FILE, os.O_RDWR | os.O_CREAT, root)
+    try:
+        os.pwrite(fd, FORMAT, 0)
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+    files.sync_directory(root)
 
 
 def open_directory(name: str, root: int) -> int:

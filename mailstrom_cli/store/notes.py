@@ -18,10 +18,11 @@ KEPT = 86400.0  # seconds that a host's state is of use after its back-off ended
 
 def read_host(hosts: int, next_hop: str) -> HostState | None:
     """The back-off state of a next hop; hosts: the directory."""
-    return _read_host(hosts, files.file_name(next_hop))
+    return host_in(hosts, files.file_name(next_hop))
 
 
-def _read_host(hosts: int, name: str) -> HostState | None:
+def host_in(hosts: int, name: str) -> HostState | None:
+    """The back-off state in a file of this name."""
     try:
         fd = files.open_regular(name, os.O_RDONLY, hosts)
         try:
@@ -66,7 +67,7 @@ def sweep_hosts(hosts: int, now: float) -> int:
     """Forget the hosts whose back-off ended long ago, and what cannot be read: how many."""
     removed = 0
     for name in os.listdir(hosts):
-        state = _read_host(hosts, name)
+        state = host_in(hosts, name)
         if state is None or state.until < now - KEPT:
             files.discard(name, hosts)
             removed += 1

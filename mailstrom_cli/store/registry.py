@@ -38,6 +38,15 @@ def is_spool(url: str) -> bool:
     return _scheme(url) in ("", "spool")
 
 
+def spool_path(url: str) -> str:
+    """The directory of the spool at a path or URL. Raises MailstromError (78) for a store of another kind."""
+    if is_memory(url) or _scheme(url) not in ("", "spool"):
+        raise MailstromError(
+            f"{url!r} is no directory that could be checked", "name a spool directory", CONFIG
+        )
+    return url.removeprefix("spool://")
+
+
 def is_memory(url: str) -> bool:
     """Whether a URL names a store that ends with this process."""
     return url.startswith("memory:")

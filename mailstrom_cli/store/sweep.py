@@ -40,7 +40,7 @@ def sweep_tmp(tmp: int, now: float) -> int:
             held = os.stat(name, dir_fd=tmp, follow_symlinks=False)
             if held.st_ctime >= now - ABANDONED:
                 continue
-            if stat.S_ISDIR(held.st_mode) and _being_written(name, tmp):
+            if stat.S_ISDIR(held.st_mode) and being_written(name, tmp):
                 continue
             doomed = name if name.endswith("~") else name + "~"
             os.rename(name, doomed, src_dir_fd=tmp, dst_dir_fd=tmp)
@@ -51,7 +51,7 @@ def sweep_tmp(tmp: int, now: float) -> int:
     return removed
 
 
-def _being_written(name: str, tmp: int) -> bool:
+def being_written(name: str, tmp: int) -> bool:
     """Whether the writer of an entry in tmp/ holds its lock."""
     try:
         entry = files.open_directory(name, tmp)

@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 EXIT_CODES = (
     (errors.OK, "done"),
     (errors.USAGE, "the command line is wrong"),
-    (errors.DATA, "the message is not valid, or another message has the same key"),
+    (
+        errors.DATA,
+        "the message is not valid, or another message has its key; or the spool has faults (check-spool)",
+    ),
     (errors.NO_INPUT, "input cannot be read, or there is no such id or spool"),
     (errors.UNAVAILABLE, "some recipient failed (--wait)"),
     (errors.SOFTWARE, "a bug of mailstrom"),
@@ -24,7 +27,7 @@ EXIT_CODES = (
         "not now, and not stored (disk full, out of descriptors); or still deferred (--wait)",
     ),
     (errors.NO_PERMISSION, "not permitted: a spool that others own or may write"),
-    (errors.CONFIG, "the configuration is wrong"),
+    (errors.CONFIG, "the configuration is wrong, or a directory of the spool is none"),
     (130, "interrupted"),
 )
 
