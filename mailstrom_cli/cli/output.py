@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 
 LONGEST_CELL = 200
+EMPTY = "-"
 ALIGNED = 500  # rows that are looked at for the widths of plain columns; a long list is not held in memory
 STYLES = {"delivered": "green", "deferred": "yellow", "failed": "red", "queued": "cyan", "held": "magenta"}
 
@@ -41,15 +42,26 @@ def print_text(text: str) -> None:
 def plain_table(heading: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
     """The lines of a table in a pipe: a heading, then a line a row, columns two spaces apart, nothing cut.
 
-    Nothing at all when there are no rows. An empty cell is `-`, so that columns can be counted.
+    Nothing at all when there are no rows. An empty cell is EMPTY, so that columns can be counted.
     """
-    safe = (tuple(one_line(cell, LONGEST_CELL) or "-" for cell in row) for row in rows)
+    safe = (tuple(one_line(cell, LONGEST_CELL) or EMPTY for cell in row) for row in rows)
     first = list(islice(safe, ALIGNED))
     if not first:
         return
     widths = [max(len(row[i]) for row in (heading, *first)) for i in range(len(heading))]
     for row in chain([heading], first, safe):
         yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+
+
+def plain_row(form: str, cells: tuple[str, ...]) -> str:
+    """A line of a table in a pipe, in which no line waits for the widths of others: a %-format has them.
+
+    Nothing is cut: what is too long for its column moves the rest of its line. An empty cell is to be EMPTY.
+    """
+    line = form % cells
+    if line.isprintable() and (len(line) <= LONGEST_CELL or max(map(len, cells)) <= LONGEST_CELL):
+        return line
+    return form % tuple([one_line(cell, LONGEST_CELL) for cell in cells])
 
 
 def console() -> Console:

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 
 from mailstrom_cli.cli import output, report
 from mailstrom_cli.cli.base import command
+from mailstrom_cli.cli.listing import listing
 from mailstrom_cli.cli.options import Option
+from mailstrom_cli.cli.output import EMPTY
 from mailstrom_cli.cli.status import last_reply, size
 from mailstrom_cli.cli.times import ahead, iso, span
-from mailstrom_cli.cli.view import NULL_SENDER, queue_object
+from mailstrom_cli.cli.view import NULL_SENDER, queue_json
 from mailstrom_cli.mail.status import DELIVERED, STATES, UNFINISHED
 
 if TYPE_CHECKING:
@@ -18,9 +20,11 @@ if TYPE_CHECKING:
 
     from mailstrom_cli.api import Mailstrom
     from mailstrom_cli.cli.base import Given
+    from mailstrom_cli.cli.listing import Part
     from mailstrom_cli.store.entry import Entry, RecipientState
 
 HEADING = ("ID", "STATUS", "SUBMITTED", "SIZE", "NEXT", "SENDER", "RECIPIENT", "REPLY")
+ROW = "%-16s  %-9s  %-20s  %-8s  %-20s  %-28s  %-28s  %s"
 TERMINAL = "{:16}  {:>4}  {:>9}  {:9}  {:7}  {}"
 TERMINAL_HEADING = ("ID", "AGE", "SIZE", "STATUS", "NEXT", "SENDER")
 INDENT = 4
@@ -51,17 +55,14 @@ def queue(given: Given, state: tuple[str, ...], count: bool, json: bool) -> int 
         number = mail.store.count(states)
         output.print_json({"count": number}) if json else output.print_text(str(number))
         return None
-    entries = mail.queue(states, report.warn)
     if json:
-        for entry in entries:
-            output.print_json(queue_object(entry))
+        report.write_lines(lines for lines, _, _ in listing(mail, states, queue_json))
     elif output.on_terminal():
-        some = _print_rich(entries, time.time())
+        some = _print_rich(mail.queue(states, report.warn), time.time())
         if not some and not given.quiet:
             report.tell("note", "there is no message in these states" if state else "the queue is empty")
     else:
-        for line in output.plain_table(HEADING, map(_row, entries)):
-            output.print_text(line)
+        report.write_lines(_table(listing(mail, states, _line)))
     _tell_damaged(mail, quiet=given.quiet)
     return None
 
@@ -77,8 +78,10 @@ def _tell_damaged(mail: Mailstrom, *, quiet: bool) -> None:
         report.tell("warning", f"{them} set aside in {where}")
 
 
-def _waiting(entry: Entry) -> list[RecipientState]:
+def _waiting(entry: Entry) -> Sequence[RecipientState]:
     """The recipients worth showing: those that wait, the next one first, and those that failed; or all."""
+    if len(entry.recipients) == 1:
+        return entry.recipients
     left = [r for r in entry.recipients if r.status != DELIVERED] or list(entry.recipients)
     return sorted(left, key=lambda r: (r.final, r.next_attempt or 0.0))
 
@@ -87,18 +90,28 @@ def _next(entry: Entry, told: str) -> str:
     return "held" if entry.held and entry.next_attempt is not None else told
 
 
-def _row(entry: Entry) -> Sequence[str]:
-    first, *others = _waiting(entry)
-    return (
+def _table(parts: Iterable[Part]) -> Iterator[str]:
+    """The heading, with the first of the lines, and the others."""
+    heading = f"{ROW % HEADING}\n"
+    for lines, _, _ in parts:
+        yield heading + lines
+        heading = ""
+
+
+def _line(entry: Entry) -> str:
+    waiting = _waiting(entry)
+    first, others = waiting[0], len(waiting) - 1
+    cells = (
         entry.id,
         entry.state,
-        iso(entry.submitted) or "",
+        iso(entry.submitted) or EMPTY,
         str(entry.envelope.size),
-        _next(entry, iso(entry.next_attempt) or ""),
+        _next(entry, iso(entry.next_attempt) or EMPTY),
         entry.envelope.reverse_path or NULL_SENDER,
-        f"{first.address}+{len(others)}" if others else first.address,
-        last_reply(first),
+        f"{first.address}+{others}" if others else first.address,
+        last_reply(first) or EMPTY,
     )
+    return output.plain_row(ROW, cells)
 
 
 def _print_rich(entries: Iterable[Entry], now: float) -> bool:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import sys
+import time
 
 from mailstrom_cli.errors import CHECK_SPOOL, CONFIG, NO_PERMISSION, SOFTWARE, TEMPORARY, MailstromError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from typing import NoReturn
 
 INTERRUPTED = 130  # 128 + SIGINT, as a shell tells it
@@ -29,6 +30,7 @@ PASSING = (
 )
 # What only a hand other than ours can have put there.
 PLANTED = (errno.ENOTDIR, errno.ELOOP, errno.EISDIR, errno.EXDEV)
+TOGETHER = 0.02  # seconds for which lines are put together
 _LONGEST = 1000
 
 
@@ -134,6 +136,28 @@ def write_out(text: str) -> None:
         raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
     sys.stdout.write(text)
     sys.stdout.flush()
+
+
+def write_lines(lines: Iterable[str]) -> None:
+    """Write lines to stdout as they come: the first at once, and those that follow fast in blocks. Raises as
+    `write_out`, and whatever `lines` does."""
+    block: list[str] = []
+    due = 0.0
+    try:
+        for line in lines:
+            block.append(line)
+            if (now := time.monotonic()) >= due:
+                due = now + TOGETHER
+                _write_block(block)
+    finally:
+        _write_block(block)
+
+
+def _write_block(block: list[str]) -> None:
+    text = "".join([f"{line}\n" for line in block])
+    block.clear()
+    if text:
+        write_out(text)
 
 
 def write_octets(data: bytes) -> None:

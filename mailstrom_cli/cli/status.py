@@ -12,7 +12,7 @@ from mailstrom_cli.cli.accept import mistaken_wait, outcome_code, parse_wait
 from mailstrom_cli.cli.base import command
 from mailstrom_cli.cli.options import Option
 from mailstrom_cli.cli.times import ahead, iso, local, span
-from mailstrom_cli.cli.view import reply, status_object
+from mailstrom_cli.cli.view import reply, status_json
 from mailstrom_cli.errors import OK, USAGE, MailstromError
 
 if TYPE_CHECKING:
@@ -62,17 +62,10 @@ def status(given: Given, ids: tuple[str, ...], wait: str | None, recent: bool, j
             waited = outcome_code(entries, quiet=True)
             code = code or waited
     if json:
-        objects = [status_object(entry) for entry in entries]
-        if given.verbose:
-            for one in objects:
-                one["transcripts"] = [
-                    {"time": when, "text": text} for when, text in _transcripts(mail, one["id"])
-                ]
-        if len(ids) == 1:
-            for one in objects:
-                output.print_json(one)
-        else:
-            output.print_json(objects)
+        objects = [status_json(e, *_transcripts_json(mail, e.id, given.verbose)) for e in entries]
+        if len(ids) != 1:
+            objects = [f"[{', '.join(objects)}]"]
+        report.write_lines(objects)
     else:
         _print(entries)
         if given.verbose:
@@ -103,8 +96,7 @@ def _print(entries: Sequence[Entry]) -> None:
         for entry in entries:
             _print_rich(terminal, entry, time.time())
     else:
-        for line in output.plain_table(HEADING, _rows(entries)):
-            output.print_text(line)
+        report.write_lines(output.plain_table(HEADING, _rows(entries)))
 
 
 def _rows(entries: Sequence[Entry]) -> Iterator[Sequence[str]]:
@@ -158,6 +150,14 @@ def _transcripts(mail: Mailstrom, id: str) -> Iterator[tuple[str | None, str]]:
         transcript = event.get("transcript")
         if isinstance(transcript, str):
             yield iso(event["time"]), transcript
+
+
+def _transcripts_json(mail: Mailstrom, id: str, wanted: bool) -> Iterator[str]:
+    if wanted:
+        import json
+
+        told = [{"time": when, "text": text} for when, text in _transcripts(mail, id)]
+        yield f'"transcripts": {json.dumps(told)}'
 
 
 def _print_transcripts(mail: Mailstrom, id: str) -> None:

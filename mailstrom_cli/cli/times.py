@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import lru_cache
 
 END_OF_TIME = 253402300800.0  # the year 10000
 
@@ -48,7 +49,18 @@ def _next_clock_time(hour: int, minute: int, now: float) -> float:
 
 def iso(when: float | None) -> str | None:
     """ISO 8601 in UTC, to the second: 2026-11-24T02:43:00Z."""
-    return None if when is None else time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(when))
+    if when is None:
+        return None
+    second = int(when)
+    return _to_the_minute(second // 60) + _SECONDS[second % 60]
+
+
+_SECONDS = [f"{second:02}Z" for second in range(60)]
+
+
+@lru_cache(1000)  # messages come in crowds
+def _to_the_minute(minute: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:", time.gmtime(minute * 60))
 
 
 def local(when: float) -> str:

@@ -6,6 +6,8 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mailstrom_cli.cli.times import ahead, iso, parse_time, span
 
@@ -59,6 +61,11 @@ def test_what_is_no_time_is_refused(text: str) -> None:
 def test_a_time_from_now_has_a_unit() -> None:
     with pytest.raises(ValueError, match='"5" has no unit'):
         parse_time("+5", NOW)
+
+
+@given(st.floats(0, 1e14) | st.integers(0, 10**14))
+def test_a_time_is_that_of_the_c_library(when: float) -> None:
+    assert iso(when) == time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(when))
 
 
 @pytest.mark.parametrize(

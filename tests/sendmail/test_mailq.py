@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mailstrom_cli.cli.sendmail.mailq import listing
+from mailstrom_cli.cli.sendmail.mailq import about, whole
 from mailstrom_cli.store.entry import fold
 
 from ..cli.samples import SIDECARS
@@ -18,7 +18,7 @@ from ..peers.plain import client
 from ..peers.process import find, wait_for
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from typing import Any
 
     from ..peers.postfix import Postfix
@@ -60,8 +60,12 @@ def utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def printed(*ids: str, change: dict[str, Any] | None = None) -> str:
-    sidecars = [[{**SIDECARS[id][0], **(change or {})}, *SIDECARS[id][1:]] for id in ids]
-    return "".join(line + "\n" for line in listing(map(fold, sidecars)))
+    return told([[{**SIDECARS[id][0], **(change or {})}, *SIDECARS[id][1:]] for id in ids])
+
+
+def told(sidecars: Iterable[list[dict[str, Any]]]) -> str:
+    parts = ((about(entry), 1, entry.envelope.size) for entry in map(fold, sidecars))
+    return "".join(line + "\n" for line in whole(parts))
 
 
 def test_the_listing() -> None:
@@ -86,7 +90,7 @@ def test_a_reason_that_recipients_share_is_told_once() -> None:
     two = {**line, "recipients": [{"address": "b@example.net"}, {"address": "c@example.net"}]}
     row = event["recipients"][0]
     both = {**event, "recipients": [row, {**row, "address": "c@example.net"}]}
-    text = "\n".join(listing([fold([two, both])]))
+    text = told([[two, both]])
     assert text.count("said: 450") == 1
     assert "b@example.net\n" in text and "c@example.net\n" in text
 
@@ -94,8 +98,9 @@ def test_a_reason_that_recipients_share_is_told_once() -> None:
 def test_what_a_server_said_forges_no_line() -> None:
     line, event = SIDECARS["06h0rq0hstyyebad"][:2]
     row = {**event["recipients"][0], "text": "a\x1b[2Jb\u202e"}
-    made = list(listing([fold([line, {**event, "recipients": [row]}])]))
-    assert not any("\x1b" in text or "\u202e" in text for text in made)
+    made = told([[line, {**event, "recipients": [row]}]])
+    assert r"a\x1b[2Jb\u202e" in made
+    assert all(c.isprintable() for c in made if c != "\n")
 
 
 # --- beside the real one ---

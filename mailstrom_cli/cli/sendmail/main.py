@@ -236,10 +236,11 @@ class Front:
         return code
 
     def _list(self) -> None:
-        from mailstrom_cli.cli.sendmail.mailq import listing
+        from mailstrom_cli.cli.listing import listing
+        from mailstrom_cli.cli.sendmail.mailq import about, whole
+        from mailstrom_cli.mail.status import UNFINISHED
 
-        for line in listing(self.mail.queue(on_error=report.warn)):
-            report.write_out(line + "\n")
+        report.write_lines(whole(listing(self.mail, UNFINISHED, about)))
 
     def _flush(self, call: Call) -> None:
         from mailstrom_cli.cli import log
