@@ -6,7 +6,15 @@ import errno
 import os
 import stat
 
-from mailstrom_cli.errors import CANT_CREATE, CHECK_SPOOL, CONFIG, NO_PERMISSION, MailstromError, NoSpool
+from mailstrom_cli.errors import (
+    CANT_CREATE,
+    CHECK_SPOOL,
+    CONFIG,
+    NO_PERMISSION,
+    TEMPORARY,
+    MailstromError,
+    NoSpool,
+)
 from mailstrom_cli.mail.status import QUEUED, STATES
 from mailstrom_cli.store import files
 
@@ -21,6 +29,7 @@ MESSAGE = "message.eml"
 SIDECAR = "message.jsonl"
 REASON = "reason"
 
+_OUT_OF = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 OURS = frozenset((*DIRECTORIES, FORMAT_FILE, TRIGGER, RUN_LOCK))
 
 
@@ -28,7 +37,7 @@ def open_root(path: str, create: bool = True) -> int:
     """A descriptor of the spool at `path`, which is made when there is none, or, without `create`, missed.
 
     Raises MailstromError: exit code 77 when others own it or may write it, 78 when it has another format,
-    73 when it cannot be created; NoSpool.
+    73 when it cannot be created, 75 when the system is out of something or fails; NoSpool.
     """
     root = _open(path, create)
     try:
@@ -85,14 +94,19 @@ def _open(path: str, create: bool) -> int:
             ) from None
         if not create and isinstance(error, FileNotFoundError | NotADirectoryError):
             raise NoSpool(path) from None
+        if error.errno in (*_OUT_OF, errno.EIO) and os.path.lexists(path):
+            raise MailstromError(
+                f"cannot open the spool {path}: {error.strerror}", "try again later", TEMPORARY
+            ) from None
         raise _cannot_create(path, error) from None
 
 
 def _cannot_create(path: str, error: OSError) -> MailstromError:
     where = f" ({error.filename})" if isinstance(error.filename, str) and error.filename != path else ""
-    return MailstromError(
-        f"cannot create the spool {path}: {error.strerror}{where}", "choose another with --spool", CANT_CREATE
-    )
+    what = f"cannot create the spool {path}: {error.strerror}{where}"
+    if error.errno in _OUT_OF:
+        return MailstromError(what, "try again later", TEMPORARY)
+    return MailstromError(what, "choose another with --spool", CANT_CREATE)
 
 
 def _make_path(path: str) -> None:

@@ -11,7 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from mailstrom_cli.errors import CANT_CREATE, CONFIG, NO_INPUT, NO_PERMISSION, MailstromError, NoSpool
+from mailstrom_cli.errors import (
+    CANT_CREATE,
+    CONFIG,
+    NO_INPUT,
+    NO_PERMISSION,
+    TEMPORARY,
+    MailstromError,
+    NoSpool,
+)
 from mailstrom_cli.store.layout import DIRECTORIES
 from mailstrom_cli.store.spool import Spool, open_store
 from tests.peers.needs import lacking
@@ -191,6 +199,34 @@ def test_a_spool_that_may_not_be_created_is_73_and_one_that_may_not_be_opened_77
     root.mkdir()
     monkeypatch.setattr(os, "open", denied)
     assert refused(root).exit_code == NO_PERMISSION
+
+
+@pytest.mark.parametrize("create", [True, False])
+@pytest.mark.parametrize("error", [errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO])
+def test_a_spool_that_cannot_be_opened_just_now_is_75_and_not_said_to_be_created(
+    spool: Spool, root: Path, error: int, create: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def out_of(*_: object, **__: object) -> int:
+        raise OSError(error, os.strerror(error))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", out_of)
+        with pytest.raises(MailstromError, match=f"^cannot open the spool .*{os.strerror(error)}") as refusal:
+            open_store(str(root), create=create)
+    assert refusal.value.exit_code == TEMPORARY
+
+
+@pytest.mark.parametrize(("error", "code"), [(errno.EMFILE, TEMPORARY), (errno.ENOSPC, CANT_CREATE)])
+def test_a_spool_is_not_created_without_descriptors_for_now_and_without_room_at_all(
+    tmp_path: Path, error: int, code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(*_: object, **__: object) -> None:
+        raise OSError(error, os.strerror(error))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "mkfifo", failing)
+        assert refused(tmp_path / "new").exit_code == code
+    open_store(str(tmp_path / "new")).close()
 
 
 def test_without_create_there_is_a_spool_or_an_error(tmp_path: Path, root: Path) -> None:
