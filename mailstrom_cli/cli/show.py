@@ -10,7 +10,7 @@ from mailstrom_cli.cli import output
 from mailstrom_cli.cli.base import command
 from mailstrom_cli.cli.options import Option
 from mailstrom_cli.cli.report import escaped, one_line, write_octets, write_out
-from mailstrom_cli.cli.times import iso
+from mailstrom_cli.cli.times import told
 from mailstrom_cli.cli.view import sidecar_object
 from mailstrom_cli.errors import USAGE, MailstromError
 
@@ -64,12 +64,12 @@ def _write(piece: bytes) -> None:
 
 
 def _plain(held: object) -> str:
-    return ",".join(map(_plain, held)) if isinstance(held, list) else str(held)
+    return ",".join(map(str, held)) if isinstance(held, list) else str(held)
 
 
 def _log_lines(event: Event) -> Iterator[str]:
     """An event for people: when, what, and for results a line a recipient."""
-    when = iso(event.get("time", event.get("submitted")))
+    when = told(event.get("time", event.get("submitted")))
     kind = event.get("event", "submitted")
     if kind == "results":
         for r in event["recipients"]:

@@ -11,7 +11,7 @@ from mailstrom_cli.cli import output, report
 from mailstrom_cli.cli.accept import mistaken_wait, outcome_code, parse_wait
 from mailstrom_cli.cli.base import command
 from mailstrom_cli.cli.options import Option
-from mailstrom_cli.cli.times import ahead, iso, local, span
+from mailstrom_cli.cli.times import ahead, iso, local, span, told
 from mailstrom_cli.cli.view import reply, status_json
 from mailstrom_cli.errors import OK, USAGE, MailstromError
 
@@ -149,7 +149,7 @@ def _transcripts(mail: Mailstrom, id: str) -> Iterator[tuple[str | None, str]]:
     for event in mail.events(id):
         transcript = event.get("transcript")
         if isinstance(transcript, str):
-            yield iso(event["time"]), transcript
+            yield told(event.get("time")), transcript
 
 
 def _transcripts_json(mail: Mailstrom, id: str, wanted: bool) -> Iterator[str]:

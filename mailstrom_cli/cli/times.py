@@ -63,6 +63,12 @@ def _to_the_minute(minute: int) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:", time.gmtime(minute * 60))
 
 
+def told(held: object) -> str:
+    """What `iso` gives of a time in an event that nobody has checked; `-` for what is none."""
+    when = iso(held) if isinstance(held, int | float) and 0 <= held < 1e15 else None
+    return when or "-"
+
+
 def local(when: float) -> str:
     """The local date and time, for people."""
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(when))

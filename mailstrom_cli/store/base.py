@@ -123,7 +123,8 @@ class Store(Protocol):
     def read(self, id: str) -> Entry: ...
 
     def events(self, id: str) -> list[Event]:
-        """The sidecar as it is: the envelope's line, then the events."""
+        """The sidecar as it is: the envelope's line, then the events, which may be of unknown kinds and hold
+        anything."""
 
     def open_message(self, id: str) -> BinaryIO:
         """The message exactly as it will be sent."""

@@ -36,6 +36,9 @@ _NO_SERVER = {"code": None, "enhanced": None, "host": None, "tls": None}
 class DamagedEntry(ValueError):
     """A sidecar that cannot be what mailstrom wrote; the text says what is wrong with it."""
 
+    def __init__(self, what: str) -> None:
+        super().__init__(what if len(what) <= 300 else f"{what[:299]}…")
+
 
 @value
 class RecipientState:
@@ -275,11 +278,8 @@ def _with_recipients(entry: Entry, recipients: Sequence[RecipientState], time: f
 def _results(entry: Entry, event: Event) -> Entry:
     time = _number(event, "time")
     told = {r["address"]: r for r in event["recipients"]}
-    return _with_recipients(
-        entry,
-        [_result(r, told[r.address], time) if r.address in told else r for r in entry.recipients],
-        time,
-    )
+    after = [_result(r, told[r.address], time) if r.address in told else r for r in entry.recipients]
+    return _with_recipients(entry, after, time)
 
 
 def _result(before: RecipientState, told: Mapping[str, Any], time: float) -> RecipientState:

@@ -191,7 +191,12 @@ class Spool(Tree):
         return one_by_one(ids, read)
 
     def events(self, id: str) -> list[Event]:
-        return self.visit(id, lambda directory: list(read_lines(directory)))
+        def checked(directory: int) -> list[Event]:
+            lines = read_lines(directory)
+            fold(lines)
+            return list(lines)
+
+        return self.visit(id, checked)
 
     def open_message(self, id: str) -> BinaryIO:
         return self.visit(id, open_message)
