@@ -24,12 +24,14 @@ UNSYNCED = 120.0  # seconds after which a system has written out what was not sy
 
 def sweep(spool: Spool, now: float, delivered_before: float, failed_before: float) -> int:
     """All of `Store.sweep`: how many files, entries and messages were removed."""
-    swept_until = spool.mark(SWEPT, now) or 0.0
+    swept_until = spool.mark(SWEPT) or 0.0
     removed = sweep_tmp(spool.directory(layout.TMP), now)
     removed += sweep_messages(spool, now, swept_until, delivered_before, failed_before)
     removed += keys.sweep(spool.directory(layout.KEYS), spool.exists)
     removed += notes.sweep_hosts(spool.directory(layout.HOSTS), now)
-    return removed + notes.sweep_rates(spool.directory(layout.MARKS), now)
+    removed += notes.sweep_rates(spool.directory(layout.MARKS), now)
+    spool.mark(SWEPT, now)  # last: a sweep that was cut short, or had no room for it, is made again
+    return removed
 
 
 def sweep_tmp(tmp: int, now: float) -> int:
