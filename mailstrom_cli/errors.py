@@ -41,6 +41,10 @@ class NoSuchMessage(MailstromError):
         super().__init__(f"no message {name!r} in the queue", hint, NO_INPUT)
 
 
+class NoRoom(MailstromError):
+    """The store is full, so that nothing more can be put on record."""
+
+
 class NoSpool(MailstromError):
     """There is no spool, and none was to be made."""
 

@@ -9,7 +9,7 @@ import signal
 import time
 from functools import partial
 
-from mailstrom_cli.errors import TEMPORARY, MailstromError
+from mailstrom_cli.errors import TEMPORARY, MailstromError, NoRoom
 from mailstrom_cli.mail.status import UNFINISHED
 from mailstrom_cli.policy import retry
 from mailstrom_cli.queue.descriptors import fitting
@@ -17,17 +17,21 @@ from mailstrom_cli.queue.processes import in_processes, share, worthwhile
 from mailstrom_cli.queue.scheduler import Scheduler
 from mailstrom_cli.queue.stopping import stopped_by_signals
 from mailstrom_cli.queue.trigger import ALL, flush_lines
+from mailstrom_cli.queue.trouble import of_the_loop
 from mailstrom_cli.store.base import SWEPT, Scheduled
 from mailstrom_cli.transport.registry import Transports
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+    from typing import TypeVar
 
     from mailstrom_cli.config.schema import Settings
     from mailstrom_cli.queue.scheduler import OnResult
     from mailstrom_cli.store.base import Store
     from mailstrom_cli.store.entry import RecipientState
+
+    T = TypeVar("T")
 
 log = logging.getLogger("mailstrom")
 
@@ -57,7 +61,7 @@ def flush(
         item.id for item in store.scheduled() if everything or retry.to_look_at(item.due, now, settings.retry)
     )
     todo = ids or list(dict.fromkeys(listed))
-    if someone_runs(store):
+    if with_room(settings, store, partial(someone_runs, store)):
         before = {id: _waiting(store, id, now, settings, insist=insist) for id in todo}
         if all(store.wake(line) for line in flush_lines([ALL] if everything else ids)):
             limit = PATIENCE if seconds is None else seconds
@@ -85,6 +89,15 @@ def _deliver(
     seconds: float | None,
 ) -> None:
     asyncio.run(_flush(settings, store, ids, force, on_result, seconds))
+
+
+def with_room(settings: Settings, store: Store, do: Callable[[], T]) -> T:
+    """What `do` returns. When the store is full, what is past its retention goes first. Raises NoRoom."""
+    try:
+        return do()
+    except NoRoom:
+        sweep(settings, store)
+        return do()
 
 
 def someone_runs(store: Store) -> bool:
@@ -146,6 +159,8 @@ async def _flush(
     on_result: OnResult | None,
     seconds: float | None,
 ) -> None:
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(of_the_loop)
     rng = random.Random()  # noqa: S311  (jitter and shuffling)
     transports = Transports(settings, rng)
     scheduler = Scheduler(store, settings, transports, time.time, rng, on_result, once=True)
@@ -154,7 +169,6 @@ async def _flush(
     else:
         scheduler.load(Scheduled(id, 0.0) for id in ids)
     if seconds is not None:
-        loop = asyncio.get_running_loop()
         loop.call_later(seconds, scheduler.stop)
         loop.call_later(seconds, scheduler.cancel)
     with stopped_by_signals(scheduler, logging.WARNING) as stopping:

@@ -14,10 +14,11 @@ from mailstrom_cli.errors import TEMPORARY, MailstromError
 from mailstrom_cli.net.background import in_thread
 from mailstrom_cli.net.notify import notify
 from mailstrom_cli.queue.descriptors import fitting
-from mailstrom_cli.queue.flush import SWEEP_SECONDS, sweep
+from mailstrom_cli.queue.flush import SWEEP_SECONDS, sweep, with_room
 from mailstrom_cli.queue.scheduler import Scheduler
 from mailstrom_cli.queue.stopping import stopped_by_signals
 from mailstrom_cli.queue.trigger import ALL, FLUSH, FULL, Lines
+from mailstrom_cli.queue.trouble import of_the_loop
 from mailstrom_cli.transport.registry import Transports
 
 TYPE_CHECKING = False
@@ -41,7 +42,7 @@ def run(
 ) -> None:
     """Deliver until SIGTERM or SIGINT; SIGHUP calls `reload`. Raises MailstromError when another one runs."""
     lock = store.run_lock()
-    holder = lock.acquire()
+    holder = with_room(settings, store, lock.acquire)
     for _ in range(5):  # a `flush` that only looks whether somebody runs has it for a moment
         if holder is None:
             break
@@ -82,6 +83,7 @@ class _Runner:
 
     async def run(self) -> None:
         loop = asyncio.get_running_loop()
+        loop.set_exception_handler(of_the_loop)
         # Listen first, then look: a submit in between is seen twice rather than never.
         trigger = self._store.listen()
         loop.add_reader(trigger, self._on_trigger, trigger)
@@ -89,10 +91,10 @@ class _Runner:
             loop.add_signal_handler(signal.SIGHUP, self._on_hangup)
         self._look()
         self._begin(self._sweep_now_and_then())
-        log.info("running (pid %d)", os.getpid())
-        notify("READY=1")
         try:
             with stopped_by_signals(self._scheduler, logging.INFO):
+                log.info("running (pid %d)", os.getpid())
+                notify("READY=1")
                 await self._scheduler.run()
         finally:
             loop.remove_reader(trigger)

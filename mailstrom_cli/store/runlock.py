@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 
-from mailstrom_cli.errors import CHECK_SPOOL, CONFIG, MailstromError
+from mailstrom_cli.errors import CHECK_SPOOL, CONFIG, TEMPORARY, MailstromError, NoRoom
 from mailstrom_cli.store import files
 
 TYPE_CHECKING = False
@@ -13,10 +14,16 @@ if TYPE_CHECKING:
     from filelock import FileLock
 
 NOBODY_SAYS = "another process"
+ROOM = 1 << 16  # octets that a flusher finds room for before it begins
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class SpoolRunLock:
-    """A file lock that says who holds it. The file stays: an unlinked lock is no lock."""
+    """A file lock that says who holds it. The file stays: an unlinked lock is no lock.
+
+    Who gets it is going to deliver, so it is refused on a disk on which nothing could be put on record: mail
+    would be sent, and sent again by the next flusher, which could not know of it.
+    """
 
     def __init__(self, path: str) -> None:
         self._path = path
@@ -29,17 +36,33 @@ class SpoolRunLock:
         lock = FileLock(self._path, timeout=0, mode=files.PRIVATE_FILE, thread_local=False)
         try:
             lock.acquire()
+            self._lock = lock
+            self._sign()
         except Timeout:
             return self._holder() or holder or NOBODY_SAYS
-        self._lock = lock
+        except OSError as error:
+            self.release()
+            if error.errno not in (*FULL, errno.EROFS, errno.EIO):
+                raise
+            kind = NoRoom if error.errno in FULL else MailstromError
+            raise kind(
+                f"nothing can be put on record in {os.path.dirname(self._path)}: {error.strerror}",
+                "until it can, nothing is delivered",
+                TEMPORARY,
+            ) from None
+        return None
+
+    def _sign(self) -> None:
+        """Say who holds it, and try whether there is room. Raises OSError."""
         since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        line = f"pid {os.getpid()}, since {since}\n".encode()
         fd = files.open_regular(self._path, os.O_RDWR | os.O_CREAT, None)
         try:
             os.ftruncate(fd, 0)
-            os.write(fd, f"pid {os.getpid()}, since {since}\n".encode())
+            files.write_all(fd, line + bytes(ROOM))
         finally:
+            os.ftruncate(fd, len(line))
             os.close(fd)
-        return None
 
     def _holder(self) -> str:
         try:
@@ -49,7 +72,7 @@ class SpoolRunLock:
         except OSError:
             return ""
         try:
-            return os.read(fd, 200).decode("ascii", "replace").strip()
+            return os.read(fd, 200).decode("ascii", "replace").partition("\n")[0]
         finally:
             os.close(fd)
 
