@@ -61,7 +61,7 @@ class Kind:
 
 
 KINDS = {
-    "ext4": Kind(("mkfs.ext4", "-q", "-F", *_JOURNAL), 64 << 20),
+    "ext4": Kind(("mkfs.ext4", "-q", "-F", *_JOURNAL), 64 << 20, ",errors=remount-ro"),
     # Without what ext4 does on its own for programs that do not sync.
     "ext4 unordered": Kind(("mkfs.ext4", "-q", "-F", *_JOURNAL), 64 << 20, ",data=writeback,noauto_da_alloc"),
     "xfs": Kind(("mkfs.xfs", "-q"), 300 << 20),  # no smaller one is made
@@ -119,6 +119,10 @@ class Disk:
             lacking(f"{self.kind.system} cannot be shut down here: {error.strerror}")
         finally:
             os.close(root)
+
+    def abort(self) -> None:
+        """ext4 has met an error, and lets nobody write any more."""
+        subprocess.run(["mount", "-o", "remount,abort", self.path], capture_output=True)
 
     def restart(self) -> None:
         """Mount it again; whoever had files open in it must have ended."""
@@ -188,7 +192,7 @@ class Small:
             path.unlink()
 
     def remount(self, option: str) -> None:
-        """`ro` or `rw`. Fails while a file is open for writing."""
+        """`ro`, `rw`, or another size. `ro` fails while a file is open for writing."""
         subprocess.run(["mount", "-o", f"remount,{option}", self.path], check=True)
 
 

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tempfile
+import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+
+from mailstrom_cli.store import sweep
+from mailstrom_cli.store.base import SWEPT
+from mailstrom_cli.store.spool import open_store
+from tests.store.contract import put
+from tests.store.samples import NOW, results
 
 from .disk import JOURNAL, SYNCED, Disk
 from .halt import need_strace
@@ -42,6 +51,30 @@ def test_a_disk_that_fails_for_good_is_no_success(kind: str, name: str) -> None:
 
 def test_a_disk_that_fails_under_a_flush_is_told_in_a_line() -> None:
     assert cuts("xfs", NAMED["flush"], SYNCED, survives=True).total() > 1
+
+
+def test_a_sweep_that_was_cut_short_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A message was moved before the power cut, and its result is lost: only a sweep finds it there."""
+    root = tmp_path / "spool"
+    with closing(open_store(str(root))) as spool:
+        id = put(spool)
+        accepted = (root / "queued" / id / "message.jsonl").read_bytes()
+        with spool.lease(id) as lease:
+            lease.record(results(NOW, b="delivered"))
+    begun = time.time()
+    (root / "delivered" / id / "message.jsonl").write_bytes(accepted)
+    os.utime(root / "delivered" / id, (begun - 600, begun - 600))
+    with closing(open_store(str(root))) as spool:
+        spool.mark(SWEPT, begun - 660)
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(sweep, "sweep_messages", interrupted)
+            spool.sweep(begun, 0.0, 0.0)
+        spool.sweep(begun + 60, 0.0, 0.0)
+        assert [item.id for item in spool.scheduled()] == [id]
+
+
+def interrupted(*given: object) -> None:
+    raise KeyboardInterrupt
 
 
 # --- whether all this would see it ---
