@@ -6,12 +6,27 @@ import logging
 
 from mailstrom_cli.errors import MailstromError
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
+    from typing import Any
+
 log = logging.getLogger("mailstrom")
 
 BUSY_SECONDS = 5.0
 """When to look again at a message that another process has in hand."""
 TROUBLE_SECONDS = 3600.0
 """The longest that a message waits which an error of this machine, or of ours, keeps from being tried."""
+
+
+def of_the_loop(loop: AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Log what the event loop met with outside of any attempt, such as a connection that it could not watch:
+    whoever waits there times out. For `loop.set_exception_handler`."""
+    error = context.get("exception")
+    if isinstance(error, OSError):
+        log.error("%s: %s", context["message"], error)
+    else:
+        log.error("internal error, %s", context["message"], exc_info=error)
 
 
 class Trouble:
