@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 from mailstrom_cli.cli import output, report
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from mailstrom_cli.api import Mailstrom
     from mailstrom_cli.cli.base import Given
     from mailstrom_cli.cli.listing import Part
+    from mailstrom_cli.cli.output import Screen
     from mailstrom_cli.store.entry import Entry, RecipientState
 
 HEADING = ("ID", "STATUS", "SUBMITTED", "SIZE", "NEXT", "SENDER", "RECIPIENT", "REPLY")
@@ -58,11 +60,13 @@ def queue(given: Given, state: tuple[str, ...], count: bool, json: bool) -> int 
     if json:
         report.write_lines(lines for lines, _, _ in listing(mail, states, queue_json))
     elif output.on_terminal():
-        some = _print_rich(mail.queue(states, report.warn), time.time())
-        if not some and not given.quiet:
+        screen = output.Screen()
+        heading = screen.lines(TERMINAL.format(*TERMINAL_HEADING), "bold")
+        parts = listing(mail, states, partial(_paragraph, screen, time.time()))
+        if not report.write_lines(_table(heading, parts)) and not given.quiet:
             report.tell("note", "there is no message in these states" if state else "the queue is empty")
     else:
-        report.write_lines(_table(listing(mail, states, _line)))
+        report.write_lines(_table(ROW % HEADING, listing(mail, states, _line)))
     _tell_damaged(mail, quiet=given.quiet)
     return None
 
@@ -90,11 +94,10 @@ def _next(entry: Entry, told: str) -> str:
     return "held" if entry.held and entry.next_attempt is not None else told
 
 
-def _table(parts: Iterable[Part]) -> Iterator[str]:
+def _table(heading: str, parts: Iterable[Part]) -> Iterator[str]:
     """The heading, with the first of the lines, and the others."""
-    heading = f"{ROW % HEADING}\n"
     for lines, _, _ in parts:
-        yield heading + lines
+        yield f"{heading}\n{lines}" if heading else lines
         heading = ""
 
 
@@ -114,35 +117,25 @@ def _line(entry: Entry) -> str:
     return output.plain_row(ROW, cells)
 
 
-def _print_rich(entries: Iterable[Entry], now: float) -> bool:
-    """A line for each message under one heading, and below it, indented, whom it waits for and why; whether
-    there was any."""
-    from rich.padding import Padding
-
-    terminal = output.console()
-    heading = True
-    for entry in entries:
-        if heading:
-            terminal.print(output.cell(TERMINAL.format(*TERMINAL_HEADING), "bold"))
-            heading = False
-        cells = (
-            entry.id,
-            span(now - entry.submitted),
-            size(entry.envelope.size),
-            entry.state,
-            _next(entry, ahead(entry.next_attempt, now)),
-            entry.envelope.reverse_path or NULL_SENDER,
-        )
-        terminal.print(output.cell(TERMINAL.format(*cells), output.STYLES.get(entry.state, "")))
-        for text, style in _about(entry):
-            terminal.print(Padding(output.cell(text, style), (0, 0, 0, INDENT)))
-    return not heading
+def _paragraph(screen: Screen, now: float, entry: Entry) -> str:
+    """A line for a message, and below it, indented, whom it waits for and why."""
+    cells = (
+        entry.id,
+        span(now - entry.submitted),
+        size(entry.envelope.size),
+        entry.state,
+        _next(entry, ahead(entry.next_attempt, now)),
+        entry.envelope.reverse_path or NULL_SENDER,
+    )
+    shown = [screen.lines(TERMINAL.format(*cells), output.STYLES.get(entry.state, ""))]
+    shown += [screen.lines(text, style, INDENT) for text, style in _about(entry)]
+    return "\n".join(shown)
 
 
 def _about(entry: Entry) -> Iterator[tuple[str, str]]:
     waiting = _waiting(entry)
     for recipient in waiting[:SHOWN]:
         text = last_reply(recipient)
-        yield f"{recipient.address}: {text}" if text else recipient.address, "none"
+        yield f"{recipient.address}: {text}" if text else recipient.address, ""
     if len(waiting) > SHOWN:
         yield f"and {len(waiting) - SHOWN} more", "dim"

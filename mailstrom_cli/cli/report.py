@@ -138,9 +138,9 @@ def write_out(text: str) -> None:
     sys.stdout.flush()
 
 
-def write_lines(lines: Iterable[str]) -> None:
-    """Write lines to stdout as they come: the first at once, and those that follow fast in blocks. Raises as
-    `write_out`, and whatever `lines` does."""
+def write_lines(lines: Iterable[str]) -> bool:
+    """Write lines to stdout as they come, the first at once, and those that follow fast in blocks; whether
+    there were any. Raises as `write_out`, and whatever `lines` does."""
     block: list[str] = []
     due = 0.0
     try:
@@ -151,6 +151,7 @@ def write_lines(lines: Iterable[str]) -> None:
                 _write_block(block)
     finally:
         _write_block(block)
+    return due > 0.0
 
 
 def _write_block(block: list[str]) -> None:

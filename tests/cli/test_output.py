@@ -15,13 +15,18 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from rich.console import Console
+from rich.padding import Padding
+from rich.text import Text
 
 from mailstrom_cli.api import Mailstrom, Request
 from mailstrom_cli.cli import output
 from mailstrom_cli.cli import queue as queue_module
 from mailstrom_cli.cli import status as status_module
-from mailstrom_cli.cli.output import plain_table
+from mailstrom_cli.cli.output import plain_row, plain_table
+from mailstrom_cli.cli.report import one_line
 from mailstrom_cli.store.base import DamagedMessage
 
 from . import samples
@@ -30,6 +35,7 @@ from .conftest import MESSAGE
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+    from typing import Literal
 
     from .conftest import Done
 
@@ -102,8 +108,9 @@ def test_in_a_pipe(name: str, here: Run, golden: Golden) -> None:
 @pytest.mark.usefixtures("_samples")
 @pytest.mark.parametrize("name", ["status", "status-hostile", "queue", "queue-all"])
 def test_on_a_terminal(name: str, here: Run, terminal: io.StringIO, golden: Golden) -> None:
-    assert here(*ON_PIPE[name]).code == 0
-    shown = "".join(line.rstrip() + "\n" for line in terminal.getvalue().splitlines())
+    done = here(*ON_PIPE[name])
+    assert (done.code, done.err) == (0, "")
+    shown = "".join(line.rstrip() + "\n" for line in (terminal.getvalue() + done.out).splitlines())
     assert max(len(line) for line in shown.splitlines()) <= 80
     golden(f"{name}.tty", shown)
 
@@ -226,6 +233,46 @@ def test_plain_columns_are_aligned_and_a_long_list_is_not_held() -> None:
     lines = plain_table(("N", "EMPTY"), rows())
     assert [next(lines) for _ in range(2)] == ["N    EMPTY", "0    -"]
     assert taken < 1000
+
+
+@pytest.mark.parametrize("text", ["x", "\x1b[2J", "\u202e", "\xa0", "\xe9" * 200, "x" * 201, ""])
+def test_a_cell_of_a_row_is_one_harmless_piece(text: str) -> None:
+    for cells in (("a", text), (text, "a"), ("b" * 150, text)):
+        shown = plain_row("%-3s  %s", cells)
+        assert shown == "{:3}  {}".format(*(one_line(cell, 200) for cell in cells))
+
+
+@settings(deadline=None)
+@given(
+    st.sampled_from(["ab-:", "a-\xe9\u4e2d"]).flatmap(
+        lambda letters: st.lists(st.text(letters, min_size=1, max_size=10), min_size=1, max_size=30)
+    ),
+    st.sampled_from(["", "bold", "yellow"]),
+    st.sampled_from([0, 4]),
+    st.sampled_from(["standard", None]),
+)
+def test_a_screen_shows_lines_as_rich_does(
+    words: list[str], style: str, indent: int, colours: Literal["standard"] | None
+) -> None:
+    terminal = Console(file=io.StringIO(), width=40, force_terminal=True, color_system=colours)
+    text = " ".join(words)
+    with terminal.capture() as shown:
+        terminal.print(Padding(Text(text, style), (0, 0, 0, indent), expand=False), highlight=False)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(output, "console", lambda: terminal)
+        ours = output.Screen().lines(text, style, indent)
+    assert blanks_gone(ours) == blanks_gone(shown.get())
+
+
+def blanks_gone(shown: str) -> list[str]:
+    """Lines without the blanks at their ends, in front of a change of style, too."""
+    return [re.sub(r" +((\x1b\[\d*m)?) *$", r"\1", line) for line in shown.splitlines()]
+
+
+def test_a_word_that_is_longer_than_the_screen_is_not_lost(terminal: io.StringIO) -> None:
+    lines = output.Screen().lines("x " + "y" * 100, indent=4).split("\n")
+    assert max(map(len, lines)) <= 80
+    assert "".join(lines).replace(" ", "") == "x" + "y" * 100
 
 
 def test_a_real_terminal_of_80_columns(process: Run, tmp_path: Path) -> None:
