@@ -39,6 +39,16 @@ def guarded(work: Callable[[], int], arguments: Sequence[str]) -> int:
 
     `arguments` only tell whether -v asks for the traceback of a bug.
     """
+    code = _guarded(work, arguments)
+    try:
+        if sys.stderr is not None:
+            sys.stderr.flush()
+    except (OSError, ValueError):
+        forget(2)  # else the interpreter, which tries again at its end, would exit with a code of its own
+    return code
+
+
+def _guarded(work: Callable[[], int], arguments: Sequence[str]) -> int:
     try:
         occupy_closed()
         code = work()
@@ -186,14 +196,19 @@ def escaped(character: str) -> str:
 def forget_stdout() -> None:
     """Send what is still buffered for a stdout that is gone nowhere, so that the exit is quiet; who writes to
     it again learns that it is gone."""
+    forget(1)
+    # As Python has it where a process began without one.
+    sys.stdout = None
+
+
+def forget(number: int) -> None:
+    """Let what is still buffered for a standard stream go nowhere."""
     try:
         null = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(null, 1)
+        os.dup2(null, number)
         os.close(null)
     except OSError:
         pass
-    # As Python has it where a process began without one.
-    sys.stdout = None
 
 
 def occupy_closed() -> None:

@@ -196,3 +196,24 @@ def test_a_broken_pipe_is_quiet(process: Run) -> None:
     )
     os.close(into)
     assert (done.returncode, done.stderr) == (141, b"")
+
+
+@pytest.mark.parametrize(
+    ("line", "code"), [(["submit", "-v"], 0), (["submit", "/nonexistent"], 66), (["status", "zzzz"], 66)]
+)
+def test_a_stderr_that_cannot_be_written_changes_no_exit_code(
+    process: Run, line: list[str], code: int
+) -> None:
+    """Python would exit with 120, also when the message is stored."""
+    process("submit", input=MESSAGE)
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "mailstrom_cli", *line],
+            input=MESSAGE,  # without Date and Message-ID, of which -v notes that they were added
+            stdout=subprocess.DEVNULL,
+            stderr=full,
+            timeout=60,
+            check=False,
+            env={name: held for name, held in os.environ.items() if name != "PYTHONUNBUFFERED"},
+        )
+    assert done.returncode == code
