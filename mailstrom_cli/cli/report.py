@@ -44,7 +44,9 @@ def guarded(work: Callable[[], int], arguments: Sequence[str]) -> int:
         if sys.stderr is not None:
             sys.stderr.flush()
     except (OSError, ValueError):
-        forget(2)  # else the interpreter, which tries again at its end, would exit with a code of its own
+        # Else the interpreter, which tries again at its end, would exit with a code of its own.
+        _forget(2)
+        sys.stderr = None
     return code
 
 
@@ -196,12 +198,12 @@ def escaped(character: str) -> str:
 def forget_stdout() -> None:
     """Send what is still buffered for a stdout that is gone nowhere, so that the exit is quiet; who writes to
     it again learns that it is gone."""
-    forget(1)
+    _forget(1)
     # As Python has it where a process began without one.
     sys.stdout = None
 
 
-def forget(number: int) -> None:
+def _forget(number: int) -> None:
     """Let what is still buffered for a standard stream go nowhere."""
     try:
         null = os.open(os.devnull, os.O_WRONLY)
