@@ -114,6 +114,7 @@ def test_looking_needs_no_network_and_no_rich(tmp_path: Path, line: list[str]) -
     modules(tmp_path, "submit")
     loaded = modules(tmp_path, *line)
     assert {"rich", "asyncio", "dns", "socket", "ssl"} & loaded == set()
+    assert not [name for name in loaded if name.startswith("mailstrom_cli.store.check")]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

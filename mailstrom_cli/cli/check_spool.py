@@ -56,12 +56,11 @@ def _counted(kind: str, number: int) -> str:
 
 
 def _line(finding: Finding) -> str:
-    """`severity: where: what (what --repair does; what a person can do)`"""
-    more = [f"--repair {finding.repair}"] if finding.repair else []
-    more += [finding.hint] if finding.hint else []
-    if finding.repaired:
-        more = [REPAIRED]
-    return f"{finding.severity}: {finding.where}: {finding.what}" + (f" ({'; '.join(more)})" if more else "")
+    """`severity: where: what (repaired: how; what a person can do)`"""
+    repaired = REPAIRED if finding.repaired else "with --repair"
+    remedies = [f"{repaired}: {finding.repair}" if finding.repair else "", finding.hint]
+    more = "; ".join(filter(None, remedies))
+    return f"{finding.severity}: {finding.where}: {finding.what}" + (f" ({more})" if more else "")
 
 
 def _object(finding: Finding) -> dict[str, object]:

@@ -16,7 +16,7 @@ from mailstrom_cli.store.fault import EXHAUSTED, Fault, settle
 from mailstrom_cli.store.lease import first_line
 from mailstrom_cli.store.schedule import DISTANT
 from mailstrom_cli.store.sidecar import parse
-from mailstrom_cli.store.verdict import ERROR, NOTE, Finding
+from mailstrom_cli.store.verdict import ERROR, NOTE, REMOVED, Finding
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from mailstrom_cli.store.check_root import Directories
 
 ROUNDS = 3  # as in `tree`
-REMOVES = "removes it"
+FRESH = 60.0  # seconds for which an empty file may be one that its writer has not locked yet
 
 
 class Beside:
@@ -74,7 +74,7 @@ class Beside:
                 yield Fault(Finding(NOTE, where, f"a writer has been at it for {hours}"))
             else:
                 what = f"a writer left it {hours} ago"
-                yield Fault(Finding(NOTE, where, what, REMOVES), partial(sweep.sweep_tmp, tmp, self._now))
+                yield Fault(Finding(NOTE, where, what, REMOVED), partial(sweep.sweep_tmp, tmp, self._now))
 
     # --- files ---
 
@@ -92,6 +92,8 @@ class Beside:
             return
         for finding in verdict.wrong_mode(where, held, files.PRIVATE_FILE):
             yield Fault(finding, lambda: os.chmod(name, files.PRIVATE_FILE, dir_fd=fd))
+        if held.st_size == 0 and abs(self._now - held.st_mtime) < FRESH:
+            return
         look = {layout.KEYS: self._key, layout.HOSTS: self._host, layout.MARKS: self._mark}[directory]
         yield from look(where, name, fd)
 
@@ -106,7 +108,7 @@ class Beside:
         found = keys.parse(data)
         if found is None:
             what = "it names no message, and the next submit under it takes it"
-            yield Fault(Finding(NOTE, where, what, REMOVES), lambda: _remove(name, directory, data))
+            yield Fault(Finding(NOTE, where, what, REMOVED), lambda: _remove(name, directory, data))
             return
         id, digest = found
         try:
@@ -115,14 +117,14 @@ class Beside:
             return  # which is told where the message lies
         if envelope is None:
             what = f"its message, {id}, is gone"
-            yield Fault(Finding(NOTE, where, what, REMOVES), lambda: _remove(name, directory, data))
+            yield Fault(Finding(NOTE, where, what, REMOVED), lambda: _remove(name, directory, data))
         elif _file_of(envelope.get("key")) != name:
             what = f"it names the message {id}, whose key is another"
-            yield Fault(Finding(ERROR, where, what, REMOVES), lambda: _remove(name, directory, data))
+            yield Fault(Finding(ERROR, where, what, REMOVED), lambda: _remove(name, directory, data))
         elif digest != (right := envelope.get("digest") or "-"):
             what = f"its digest is not that of its message, {id}"
             line = f"{id} {right}\n".encode()
-            repair = "writes it anew"
+            repair = "written anew"
             yield Fault(Finding(ERROR, where, what, repair), lambda: _write(name, directory, data, line))
 
     def _envelope(self, id: str) -> Mapping[str, Any] | None:
@@ -149,7 +151,7 @@ class Beside:
         elif state.until > self._now + DISTANT:
             what = f"its back-off, until {verdict.moment(state.until)}, is that of a clock that was ahead"
         if what:
-            yield Fault(Finding(NOTE, where, what, REMOVES), lambda: files.discard(name, directory))
+            yield Fault(Finding(NOTE, where, what, REMOVED), lambda: files.discard(name, directory))
 
     def _mark(self, where: str, name: str, directory: int) -> Iterator[Fault]:
         of_rate = name.startswith((files.file_name(RATE), "%"))

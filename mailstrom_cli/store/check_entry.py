@@ -15,7 +15,7 @@ from mailstrom_cli.store.fault import EXHAUSTED, Fault, settle
 from mailstrom_cli.store.ids import is_id
 from mailstrom_cli.store.lease import SpoolLease, judge, read_sidecar
 from mailstrom_cli.store.sidecar import parse
-from mailstrom_cli.store.verdict import ERROR, SETS_ASIDE, Finding
+from mailstrom_cli.store.verdict import ASIDE, ERROR, Finding
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ class Entries:
         return faults
 
     def _damaged(self, state: str, id: str, what: str) -> Fault:
-        return Fault(Finding(ERROR, f"{state}/{id}", what, SETS_ASIDE), partial(self._aside, state, id, what))
+        return Fault(Finding(ERROR, f"{state}/{id}", what, ASIDE), partial(self._aside, state, id, what))
 
     def _aside(self, state: str, id: str, what: str) -> None:
         set_aside(id, what, self._directories[state], self._directories[layout.CORRUPT])
@@ -178,7 +178,7 @@ class Entries:
                 yield self._damaged(state, id, what)
             else:
                 what = f"it is in {other}/ too, as an older copy"
-                finding = Finding(ERROR, where, what, "sets the copy aside in corrupt/")
+                finding = Finding(ERROR, where, what, "the copy set aside in corrupt/")
                 yield Fault(finding, partial(self._copy_aside, other, id, state))
 
     def _copy_aside(self, state: str, id: str, other: str) -> None:

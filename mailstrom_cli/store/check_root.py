@@ -10,7 +10,7 @@ from functools import partial
 from mailstrom_cli.store import files, layout
 from mailstrom_cli.store.corrupt import set_aside
 from mailstrom_cli.store.fault import EXHAUSTED, Fault, settle
-from mailstrom_cli.store.verdict import ERROR, SETS_ASIDE, WARNING, Finding, foreign, kind, wrong_mode
+from mailstrom_cli.store.verdict import ASIDE, ERROR, WARNING, Finding, foreign, kind, wrong_mode
 from mailstrom_cli.values import value
 
 TYPE_CHECKING = False
@@ -112,7 +112,7 @@ class Root:
         if held is None or (empty and kind(held.st_mode) == FILE):
             if part.make is not None:
                 what = f"it is {'empty' if held else 'missing'}{part.means}"
-                yield Fault(Finding(part.severity, part.name, what, "makes it"), self._maker(part))
+                yield Fault(Finding(part.severity, part.name, what, "made"), self._maker(part))
             return
         what = self._planted(part, held)
         if what:
@@ -120,7 +120,7 @@ class Root:
             return
         if held.st_uid != os.geteuid():
             what = f"it belongs to user {held.st_uid}, not to {os.geteuid()}"
-            finding = Finding(ERROR, part.name, what, f"gives it to user {os.geteuid()}")
+            finding = Finding(ERROR, part.name, what, f"given to user {os.geteuid()}")
             yield Fault(finding, partial(self._take_over, part.name))
         for finding in wrong_mode(part.name, held, part.mode):
             yield Fault(finding, lambda: os.chmod(part.name, part.mode, dir_fd=self._root))
@@ -154,8 +154,8 @@ class Root:
             set_aside(part.name, what, self._root, corrupt)
             self._maker(part)()
 
-        anew = f" and makes {part.kind}" if part.make else ""
-        return Fault(Finding(ERROR, part.name, what, f"{SETS_ASIDE}{anew}"), mend)
+        anew = f", and {part.kind} made" if part.make else ""
+        return Fault(Finding(ERROR, part.name, what, f"{ASIDE}{anew}"), mend)
 
     def _refuse_locked(self, name: str) -> None:
         """What is locked is not taken away from who has it."""

@@ -34,13 +34,16 @@ CLOSE = 2_000_000_000  # nanoseconds by which a file system may round a time
 
 LONGEST = 80  # characters of a value that is shown
 
-SETS_ASIDE = "sets it aside in corrupt/"
+ASIDE, REMOVED = "set aside in corrupt/", "removed"  # what a repair does
 
 
 @value
 class Finding:
-    """where: the path below the spool, "." for the spool itself.  what: a sentence.  repair: what --repair
-    does about it, "" for nothing.  hint: what a person can do, or "".  repaired: it was done."""
+    """where: the path below the spool, "." for the spool itself.  what: a sentence.
+
+    repair: what --repair does about it, as something done ("removed"), or "".  repaired: it was done.
+    hint: what a person can do, or "".
+    """
 
     severity: str
     where: str
@@ -79,9 +82,7 @@ def wrong_mode(where: str, held: os.stat_result, right: int, severity: str = WAR
     """A mode that is not the one that mailstrom gives, whatever the umask."""
     mode = stat.S_IMODE(held.st_mode)
     if mode != right:
-        yield Finding(
-            severity, where, f"its mode is {mode:04o}, not {right:04o}", f"sets the mode {right:04o}"
-        )
+        yield Finding(severity, where, f"its mode is {mode:04o}, not {right:04o}", f"mode set to {right:04o}")
 
 
 def no_regular(where: str, held: os.stat_result) -> Iterator[Finding]:
@@ -90,7 +91,7 @@ def no_regular(where: str, held: os.stat_result) -> Iterator[Finding]:
         files.regular("it", held)
     except files.NotRegular as error:
         what = str(error) if stat.S_ISREG(held.st_mode) else f"it is {kind(held.st_mode)}, not a file"
-        yield Finding(ERROR, where, what, SETS_ASIDE)
+        yield Finding(ERROR, where, what, ASIDE)
     except FileNotFoundError:
         pass
 
@@ -122,12 +123,12 @@ def misplaced(where: str, state: str, mtime: int, entry: Entry, now: float) -> I
         what = f"it is {entry.state} by its sidecar"
         if severity == ERROR:
             what += ", and nobody looks for it here"
-        yield Finding(severity, where, what, f"moves it to {entry.state}/")
+        yield Finding(severity, where, what, f"moved to {entry.state}/")
     right = index_of(entry, 0.0)
     if abs(mtime - right) <= CLOSE:
         return
     index, truth = moment(mtime / 1e9), moment(right / 1e9)
-    repair = "sets the directory's time"
+    repair = "its directory's time set"
     if entry.finished is not None:
         if state == entry.state:
             yield Finding(WARNING, where, f"it became final at {truth}, not at {index}", repair)
@@ -145,7 +146,7 @@ def torn(where: str, length: int, whole: int) -> Iterator[Finding]:
     """Octets after the last newline of a sidecar."""
     if length > whole:
         what = f"its last line is torn ({length - whole} octets)"
-        yield Finding(NOTE, where, what, "cuts it off, as the next event would")
+        yield Finding(NOTE, where, what, "cut off, as by the next event")
 
 
 def unknown(where: str, lines: Sequence[Mapping[str, Any]], entry: Entry) -> Iterator[Finding]:
@@ -210,6 +211,6 @@ def stale(here: bytes, there: bytes) -> bool | None:
 def of_mark(where: str, when: float | None, now: float, *, of_rate: bool) -> Iterator[Finding]:
     """A named time that cannot be right."""
     if when is None or not abs(when) < 1e15:
-        yield Finding(NOTE, where, "it holds no time, which is as good as missing", "removes it")
+        yield Finding(NOTE, where, "it holds no time, which is as good as missing", REMOVED)
     elif when > now + DISTANT and not of_rate:
-        yield Finding(WARNING, where, f"its time is yet to come: {moment(when)}", "removes it")
+        yield Finding(WARNING, where, f"its time is yet to come: {moment(when)}", REMOVED)

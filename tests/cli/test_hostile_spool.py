@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mailstrom_cli.errors import DATA, NO_INPUT, OK, USAGE
+from mailstrom_cli.store.spool import Spool
 
 from ..peers.needs import lacking
 from ..store.test_spool_damage import DAMAGE, replace_by, rewrite
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
     from .conftest import Done
 
@@ -147,10 +149,11 @@ class World:
 
     def __init__(self, here: Run, eml: Write, spool: Path, maildir: Path) -> None:
         self.here, self.spool, self.maildir = here, spool, maildir
+        self.opened: list[Spool] = []
         self._eml = eml
 
     def submit(self) -> str:
-        done = self.here("submit", self._eml())
+        done = self.run("submit", self._eml())
         assert (done.code, done.err) == (OK, "")
         return done.out.strip()
 
@@ -160,6 +163,8 @@ class World:
     def run(self, *words: str) -> Done:
         """A command; its output is harmless lines, and no bug is told."""
         done = self.here(*words)
+        while self.opened:  # as the end of a process does
+            self.opened.pop().close()
         assert "internal error" not in done.err, (words, done)
         assert "Traceback" not in done.err, (words, done)
         assert SECRET.decode() not in done.out + done.err, words
@@ -170,7 +175,14 @@ class World:
 @pytest.fixture
 def world(here: Run, eml: Write, spool: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setenv("MAILSTROM_VIA", f"maildir://{tmp_path}/mail")
-    return World(here, eml, spool, tmp_path / "mail")
+    made = World(here, eml, spool, tmp_path / "mail")
+
+    def opening(*options: Any, **more: Any) -> Spool:
+        made.opened.append(Spool(*options, **more))
+        return made.opened[-1]
+
+    monkeypatch.setattr("mailstrom_cli.store.spool.open_store", opening)
+    return made
 
 
 def state_of_outside(spool: Path) -> dict[str, object]:

@@ -24,6 +24,7 @@ from .samples import event, results, submission
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from mailstrom_cli.store.spool import Spool
     from mailstrom_cli.store.verdict import Finding
 
 NOW = float(int(time.time()))
@@ -35,7 +36,8 @@ class Sound:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        store = open_store(str(root))
+        self.opened: list[Spool] = []
+        store = self.store()
         (self.queued,) = store.intake([submission(key="k", digest="d")], NOW - 60)
         self.deferred = put(store, now=NOW - 59)
         record(store, self.deferred, results(NOW - 50, b=NOW + 300))
@@ -48,7 +50,15 @@ class Sound:
         store.set_host("mx.example.net", HostState(2, NOW + 60, "refused"))
         store.mark("recent", NOW - 10)
         assert store.run_lock().acquire() is None
-        store.close()
+
+    def store(self) -> Spool:
+        """One that is closed with the test."""
+        self.opened.append(open_store(str(self.root)))
+        return self.opened[-1]
+
+    def close(self) -> None:
+        for store in self.opened:
+            store.close()
 
     def check(self, *, repair: bool = False, later: float = 0.0) -> list[Finding]:
         return list(Check(str(self.root), NOW + later, repair))
@@ -119,10 +129,8 @@ def copied(sound: Sound, state: str, to: str, *lines: object) -> None:
 
 
 def lease_damaged(sound: Sound, id: str) -> None:
-    store = open_store(str(sound.root))
     with pytest.raises(MailstromError):
-        store.lease(id)
-    store.close()
+        sound.store().lease(id)
 
 
 # How it is made; how bad it is, where, and what is said; whether it can be repaired.
@@ -457,7 +465,7 @@ FAULTS: dict[str, Fault] = {
         True,
     ),
     "a host of a clock that was ahead": (
-        lambda s: open_store(str(s.root)).set_host("mx.example.net", HostState(1, NOW + 1e8, "x")),
+        lambda s: s.store().set_host("mx.example.net", HostState(1, NOW + 1e8, "x")),
         NOTE,
         "hosts/mx.example.net",
         "clock",
@@ -485,7 +493,7 @@ FAULTS: dict[str, Fault] = {
         True,
     ),
     "a mark of a clock that was ahead": (
-        lambda s: open_store(str(s.root)).mark("recent", NOW + 1e8),
+        lambda s: s.store().mark("recent", NOW + 1e8),
         WARNING,
         "marks/recent",
         "yet to come",

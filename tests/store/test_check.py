@@ -13,7 +13,6 @@ import pytest
 from mailstrom_cli.errors import CONFIG, NO_PERMISSION, MailstromError, NoSpool
 from mailstrom_cli.store import check_entry
 from mailstrom_cli.store.check import Check
-from mailstrom_cli.store.spool import open_store
 from mailstrom_cli.store.verdict import ERROR, NOTE
 from tests.peers.needs import lacking
 
@@ -23,14 +22,17 @@ from .samples import BODY, submission
 from .test_spool_damage import DAMAGE
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from mailstrom_cli.store.verdict import Finding
 
 
 @pytest.fixture
-def sound(root: Path) -> Sound:
-    return Sound(root)
+def sound(root: Path) -> Iterator[Sound]:
+    made = Sound(root)
+    yield made
+    made.close()
 
 
 def everything(root: Path) -> dict[str, object]:
@@ -90,9 +92,8 @@ def test_a_fault_is_told_and_put_right(sound: Sound, name: str) -> None:
     if repairable:
         again = sound.check(repair=True)
         assert [f for f in again if f.left] == []
-        store = open_store(str(sound.root))
+        store = sound.store()
         assert octets(store, store.intake([submission()], NOW)[0]) == BODY
-        store.close()
 
 
 @pytest.mark.parametrize("kind", DAMAGE)
@@ -102,7 +103,7 @@ def test_what_a_flusher_would_set_aside_is_set_aside(sound: Sound, kind: str, st
     DAMAGE[kind](sound.root / state / id)
     before = everything(sound.root)
     (found,) = [f for f in sound.check() if f.where == f"{state}/{id}" and f.severity == ERROR]
-    assert (found.severity, found.where, found.repair[:13]) == (ERROR, f"{state}/{id}", "sets it aside")
+    assert (found.severity, found.where, found.repair) == (ERROR, f"{state}/{id}", "set aside in corrupt/")
     assert everything(sound.root) == before
     (repaired,) = [f for f in sound.check(repair=True) if f.where == f"{state}/{id}" and f.severity == ERROR]
     assert repaired == found.done()
@@ -116,7 +117,7 @@ def test_what_a_flusher_would_set_aside_is_set_aside(sound: Sound, kind: str, st
 
 
 def test_what_others_lease_is_in_their_hands(sound: Sound) -> None:
-    store = open_store(str(sound.root))
+    store = sound.store()
     entry = sound.entry("deferred")
     lease = store.lease(sound.deferred)
     assert lease is not None
@@ -126,17 +127,15 @@ def test_what_others_lease_is_in_their_hands(sound: Sound) -> None:
     assert (entry.stat().st_mtime, sound.sidecar("deferred").read_bytes()[-1:]) == (0, b":")
     lease.release()
     assert [f.severity for f in sound.check()] == [NOTE, ERROR]
-    store.close()
 
 
 def test_what_an_attempt_was_postponed_to_is_no_fault(sound: Sound) -> None:
-    store = open_store(str(sound.root))
+    store = sound.store()
     lease = store.lease(sound.queued)
     assert lease is not None
     with lease:
         lease.postpone(NOW + 1000)
     assert sound.check() == []
-    store.close()
 
 
 @pytest.mark.parametrize("repair", [False, True])
@@ -180,8 +179,18 @@ def test_a_key_that_a_submit_has_is_let_be(sound: Sound) -> None:
     key = sound.key
     with key.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
+        dated(key, NOW - 3600)
         assert sound.check(repair=True) == []
     assert [f.where for f in sound.check(repair=True)] == [f"keys/{key.name}"]
+
+
+def test_a_file_that_is_not_even_locked_yet_is_let_be(sound: Sound) -> None:
+    for path in (sound.key, sound.root / "marks" / "recent"):
+        path.write_bytes(b"")
+        assert sound.check(repair=True) == []
+        dated(path, NOW - 3600)
+        assert [f.repaired for f in sound.check(repair=True)] == [True]
+        assert not path.exists()
 
 
 def test_a_lock_that_somebody_has_is_not_taken_away(sound: Sound) -> None:
@@ -209,9 +218,7 @@ def test_many_faults_at_once_are_all_put_right(sound: Sound) -> None:
     assert len([f for f in found if f.left]) == 7
     assert {f.where for f in sound.check(repair=True) if not f.repaired} == set()
     assert [f.where for f in sound.check()] == [f"corrupt/{sound.failed}"]
-    store = open_store(str(sound.root), create=False)
-    assert store.read(sound.queued).state == "queued"
-    store.close()
+    assert sound.store().read(sound.queued).state == "queued"
 
 
 def test_what_one_repair_uncovers_is_told_and_repaired_too(
