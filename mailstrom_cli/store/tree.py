@@ -87,12 +87,9 @@ class Tree:
                     except FileNotFoundError:
                         continue  # it moved
 
-    def names(self, directories: Sequence[str]) -> dict[str, str]:
-        """The ids in some of the spool's directories, each with the one it was seen in last."""
-        found: dict[str, str] = {}
-        for name in directories:
-            found.update(dict.fromkeys(self._list(name), name))
-        return found
+    def names(self, directories: Sequence[str]) -> set[str]:
+        """The ids in some of the spool's directories."""
+        return set().union(*map(self._list, directories))
 
     def _list(self, directory: str) -> list[str]:
         with below(self.path, directory):
