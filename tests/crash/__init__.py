@@ -1,5 +1,5 @@
-"""The fault harness: the real commands, killed or failed by strace at every call that touches the spool or the
-server, and what must hold afterwards.
+"""The fault harness: the real commands, killed or failed by strace at every call that touches the spool or
+the server, and what must hold afterwards.
 
     python -m tests.crash                  everything: every scenario, every point, every fault
     python -m tests.crash flush run        these scenarios

@@ -72,6 +72,8 @@ class Script:
 class ScriptedServer:
     """Listens from `with` (or `start`) on; many connections at once, a thread each."""
 
+    connection = Connection
+
     def __init__(
         self, script: Script | None = None, host: str = "127.0.0.1", port: int = 0, path: str = ""
     ) -> None:
@@ -186,7 +188,7 @@ class ScriptedServer:
                 accepted, peer = listener.accept()
             except OSError:
                 return
-            connection = Connection(self, accepted, str(peer[0]) if peer else "")
+            connection = self.connection(self, accepted, str(peer[0]) if peer else "")
             thread = threading.Thread(target=self._serve, args=(connection,), name="scripted session")
             with self.changed:
                 self.sessions.append(connection.session)
