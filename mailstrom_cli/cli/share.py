@@ -117,7 +117,9 @@ class Share:
 
     def ready(self, seconds: float | None) -> bool:
         """As of `Here`."""
-        return bool(select.select([self._answer], [], [], seconds)[0])
+        poll = select.poll()  # select() knows no descriptor above 1023
+        poll.register(self._answer, select.POLLIN)
+        return bool(poll.poll(None if seconds is None else seconds * 1000))
 
     def outcomes(self) -> list[Outcome]:
         """As of `Here`."""

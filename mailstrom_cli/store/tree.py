@@ -66,6 +66,12 @@ class Tree:
         files.close(*self._directories.values(), self._root)
         self._directories, self._root = {}, -1
 
+    def __del__(self) -> None:
+        try:
+            self.close()
+        except (OSError, AttributeError):  # closed before, or never opened
+            pass
+
     def directory(self, name: str) -> int:
         """The descriptor of one of the spool's directories; made again when somebody removed it."""
         if name in self._directories:

@@ -34,7 +34,7 @@ def system(number: int) -> OSError:
         (system(errno.ENOSPC), 75),
         (system(errno.EMFILE), 75),
         (system(errno.EACCES), 77),
-        (system(errno.EISDIR), 70),
+        (system(errno.EISDIR), 78),
         (ZeroDivisionError("x"), 70),
     ],
 )

@@ -421,10 +421,12 @@ class StoreContract:
     def test_a_listener_is_woken_by_lines_and_by_intake(self, store: Store) -> None:
         fd = store.listen()
         try:
-            assert select.select([fd], [], [], 0)[0] == []
+            readable = select.poll()
+            readable.register(fd, select.POLLIN)
+            assert readable.poll(0) == []
             store.wake("flush")
             id = put(store)
-            assert select.select([fd], [], [], 5)[0] == [fd]
+            assert [held for held, _ in readable.poll(5000)] == [fd]
             assert os.read(fd, 4096) == f"flush\n{id}\n".encode()
             with pytest.raises(BlockingIOError):
                 os.read(fd, 4096)
