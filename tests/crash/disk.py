@@ -53,7 +53,7 @@ _JOURNAL = ["-J", "size=4", "-E", "lazy_journal_init=0,lazy_itable_init=0"]
 class Kind:
     mkfs: tuple[str, ...]
     size: int
-    options: str = ""
+    options: str = "rw"
 
     @property
     def system(self) -> str:
@@ -61,9 +61,9 @@ class Kind:
 
 
 KINDS = {
-    "ext4": Kind(("mkfs.ext4", "-q", "-F", *_JOURNAL), 64 << 20, ",errors=remount-ro"),
+    "ext4": Kind(("mkfs.ext4", "-q", "-F", *_JOURNAL), 64 << 20, "errors=remount-ro"),
     # Without what ext4 does on its own for programs that do not sync.
-    "ext4 unordered": Kind(("mkfs.ext4", "-q", "-F", *_JOURNAL), 64 << 20, ",data=writeback,noauto_da_alloc"),
+    "ext4 unordered": Kind(("mkfs.ext4", "-q", "-F", *_JOURNAL), 64 << 20, "data=writeback,noauto_da_alloc"),
     "xfs": Kind(("mkfs.xfs", "-q"), 300 << 20),  # no smaller one is made
 }
 
@@ -75,7 +75,8 @@ class Disk:
         self.kind = KINDS[kind]
         self.folder = Path()
         self.path = Path()
-        self._alive = Path()  # where the kernel tells of it, once it is mounted
+        self._device = ""
+        self._mounted = False
 
     def __enter__(self) -> Self:
         _need_loop_devices()
@@ -88,6 +89,7 @@ class Disk:
             image.touch()
             os.truncate(image, self.kind.size)
             subprocess.run([mkfs, *self.kind.mkfs[1:], image], check=True)
+            self._device = _run("losetup", "--find", "--show", image).strip()
             self._mount()
         except BaseException:
             self._remove()
@@ -100,15 +102,13 @@ class Disk:
         self._remove()
 
     def _mount(self) -> None:
-        options = f"loop{self.kind.options}"
-        mount = ["mount", "-t", self.kind.system, "-o", options, self.folder / "image", self.path]
-        done = subprocess.run(mount, capture_output=True, text=True)
-        if done.returncode != 0:
-            if f"\t{self.kind.system}\n" not in Path("/proc/filesystems").read_text():
-                pytest.skip(f"this kernel has no {self.kind.system}")
-            lacking(f"this root may not mount an image: {done.stderr.strip()}")
-        self._alive = Path("/sys/fs", self.kind.system, f"loop{os.minor(self.path.stat().st_dev)}")
-        assert self._alive.exists()
+        system = self.kind.system
+        _run("mount", "-t", system, "-o", self.kind.options, self._device, self.path, system=system)
+        self._mounted = True
+
+    def _unmount(self, *options: str) -> None:
+        subprocess.run(["umount", *options, self.path], check=True)
+        self._mounted = False
 
     def cut(self, how: Cut) -> None:
         """The power is gone: every call fails from now on."""
@@ -126,10 +126,11 @@ class Disk:
 
     def restart(self) -> None:
         """Mount it again; whoever had files open in it must have ended."""
-        subprocess.run(["umount", self.path], check=True)
+        alive = Path("/sys/fs", self.kind.system, Path(self._device).name)
+        assert alive.exists()
+        self._unmount()
         # A process that was just given mounts of its own may have this one too, for a moment.
-        wait_for(lambda: not self._alive.exists(), 20, "the file system to be given up")
-        self._alive = Path()
+        wait_for(lambda: not alive.exists(), 20, "the file system to be given up")
         self._mount()
 
     def sync(self) -> None:
@@ -137,11 +138,23 @@ class Disk:
         subprocess.run(["sync", "-f", self.path], check=True)
 
     def _remove(self) -> None:
-        if self._alive != Path():
-            subprocess.run(["umount", "-l", self.path], check=True)  # which gives back the loop device
+        if self._mounted:
+            self._unmount("-l")
+        if self._device:
+            subprocess.run(["losetup", "-d", self._device], check=True)
         for path in (self.path, self.folder / "image", self.folder):
             with contextlib.suppress(FileNotFoundError):
                 path.rmdir() if path.is_dir() else path.unlink()
+
+
+def _run(*words: str | Path, system: str = "") -> str:
+    """What a command says; system: that it needs of the kernel."""
+    done = subprocess.run(words, capture_output=True, text=True)
+    if done.returncode != 0:
+        if system and f"\t{system}\n" not in Path("/proc/filesystems").read_text():
+            pytest.skip(f"this kernel has no {system}")
+        lacking(f"this root may not mount an image: {done.stderr.strip()}")
+    return done.stdout
 
 
 def _fast() -> str | None:

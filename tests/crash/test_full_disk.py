@@ -7,7 +7,9 @@ import errno
 import os
 import re
 import subprocess
-from collections import Counter
+from collections import defaultdict
+from datetime import datetime
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import pytest
@@ -103,6 +105,19 @@ def test_what_almost_fits_is_stored_whole_or_not_at_all(
             mail.store.purge(id)
         mail.store.close()  # type: ignore[attr-defined]
     assert codes == {0, 75}
+
+
+def test_what_was_written_in_part_is_written_on_when_there_is_room(disk: Small, user: User) -> None:
+    assert user.submit().code == 0
+    disk.fill(leave=PAGE)
+    message = user.message(2 * PAGE)
+    with Halted([*MAILSTROM, "submit"], CHANGES, ["write"], user.environment, message) as halted:
+        assert halted.halted
+        assert halted.calls[-1] == "write"
+        disk.make_room()
+        done = halted.go_on()
+    assert done.code == 0
+    assert user.entries()[done.out.strip()].envelope.size == len(message)
 
 
 def test_a_spool_that_does_not_fit_is_not_created_and_completed_when_there_is_room(
@@ -217,10 +232,18 @@ def delivery(disk: Small, tmp_path: Path) -> Iterator[Delivery]:
 
 
 def waits_for_room(user: User, process: subprocess.Popen[bytes], times: int) -> None:
-    """It tries so often to put the same result on record, and does nothing besides."""
+    """It tries so often to put the same result on record, with pauses, and does nothing besides."""
     begun, used = len(user.log()), processor_time(process)
-    tries = lambda: Counter(re.findall(r"(\S+): cannot record", user.log()[begun:])).values()  # noqa: E731
-    wait_for(lambda: max(tries(), default=0) >= times, 20, "it to try")
+
+    def tries() -> list[list[datetime]]:
+        found: dict[str, list[datetime]] = defaultdict(list)
+        for when, id in re.findall(r"^(\S+)Z error: (\w+): cannot record", user.log()[begun:], re.MULTILINE):
+            found[id].append(datetime.fromisoformat(when))
+        return list(found.values())
+
+    wait_for(lambda: any(len(each) >= times for each in tries()), 20, "it to try")
+    pauses = [after - before for each in tries() for before, after in pairwise(each)]
+    assert all(pause.total_seconds() > 1 for pause in pauses), "it hardly waits"
     assert processor_time(process) - used < 0.5, "it is busy"
 
 

@@ -24,7 +24,7 @@ from .halt import need_strace
 from .power import Cuts, cuts
 
 NAMED = {command.name: command for command in COMMANDS}
-ORDERED = ("submit", "submit 40 files", "cancel")
+ORDERED = ("submit", "submit 40 files", "cancel", "hold")
 """What is cut with the journal written, too, which shows what is told of before it is synced."""
 
 
