@@ -33,9 +33,10 @@ LOGGED = re.compile(r"\d{4}-\d\d-\d\dT\S+Z (error|warning): ")
 
 class Command:
     """One command, and what it works on. calls: those after which it can be cut.  boundaries: those in the
-    short form."""
+    short form, and for a `large` one in the long form, too."""
 
     name = ""
+    large = False
     calls: Sequence[str] = CHANGES
     boundaries: Sequence[str] = SYNCS
 
@@ -60,6 +61,7 @@ class Submit(Command):
         self, name: str, *options: str, count: int = 0, sizes: Sequence[int] = (), new: bool = False
     ) -> None:
         self.name, self._options, self._count, self._sizes, self._new = name, options, count, sizes, new
+        self.large = count > 100
         if new:
             self.boundaries = (*SYNCS, "mkdir", "mkdirat", "pwrite64")
 
@@ -227,6 +229,7 @@ COMMANDS: list[Command] = [
     Submit("submit 3 files", count=3, sizes=(0, 100_000, 5_000_000)),
     Submit("submit 40 files", count=40),
     Submit("submit --mbox of 3", "--mbox", count=3),
+    Submit("submit 300 files", count=300),
     Sendmail(),
     Flush("flush", swept=True),
     Flush("flush and sweep", swept=False),

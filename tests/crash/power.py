@@ -98,7 +98,7 @@ def cuts(kind: str, command: Command, how: Cut, *, survives: bool = False, all: 
     need_strace()
     with tempfile.TemporaryDirectory() as folder, Disk(kind) as disk:
         run = Cuts(disk, command, how, Path(folder) / "beside", survives=survives)
-        run.every() if all else run.boundaries()
+        run.every() if all and not command.large else run.boundaries()
     return run.outcomes
 
 
