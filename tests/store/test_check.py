@@ -13,6 +13,8 @@ import pytest
 from mailstrom_cli.errors import CONFIG, NO_PERMISSION, MailstromError, NoSpool
 from mailstrom_cli.store import check_entry
 from mailstrom_cli.store.check import Check
+from mailstrom_cli.store.entry import DamagedEntry
+from mailstrom_cli.store.lease import read_sidecar
 from mailstrom_cli.store.verdict import ERROR, NOTE
 from tests.peers.needs import lacking
 
@@ -84,7 +86,12 @@ def test_a_fault_is_told_and_put_right(sound: Sound, name: str) -> None:
     # A copy in another state is out of place there, too.
     assert name.startswith("twice") or found == told
     assert everything(sound.root) == before
-    repaired = [f for f in sound.check(repair=True) if f.where == where and what in f.what]
+    found = sound.check(repair=True)
+    repaired = [f for f in found if f.where == where and what in f.what]
+    # The key of a message that is set aside is free.
+    assert (
+        name.startswith("twice") or [f for f in found if "is gone" not in f.what or f in repaired] == repaired
+    )
     assert [(f.severity, f.repaired) for f in repaired] == [(severity, repairable)]
     assert mail(sound.root) == whole
     left = [f for f in sound.check() if f.where == where and what in f.what]
@@ -156,6 +163,25 @@ def test_what_moves_between_two_looks_is_no_fault(
     assert sound.check(repair=repair) == []
 
 
+def test_what_goes_while_it_is_looked_at_is_no_fault(sound: Sound, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when it is removed, which begins with a rename, after the second look began."""
+    looks = 0
+
+    def gone(directory: int) -> bytes:
+        nonlocal looks
+        if os.path.samestat(os.fstat(directory), sound.entry("failed").stat()):
+            looks += 1
+            if looks == 2:
+                sound.entry("failed").rename(sound.root / "tmp" / sound.failed)
+            raise DamagedEntry("message.jsonl is missing")
+        return read_sidecar(directory)
+
+    monkeypatch.setattr(check_entry, "read_sidecar", gone)
+    assert sound.check(repair=True) == []
+    assert looks == 2
+    assert os.listdir(sound.root / "corrupt") == []
+
+
 def test_what_a_writer_left_is_told_after_an_hour_and_removed_unless_it_is_at_it(sound: Sound) -> None:
     for name in ("dead", "busy"):
         (sound.root / "tmp" / name).mkdir(mode=0o700)
@@ -203,6 +229,22 @@ def test_a_lock_that_somebody_has_is_not_taken_away(sound: Sound) -> None:
 
 
 # --- more ---
+
+
+def test_what_another_may_have_open_is_set_aside_and_not_taken_over(sound: Sound) -> None:
+    inodes = {}
+    for name in ("format", "trigger", "run.lock"):
+        as_root(sound.root / name)
+        inodes[name] = (sound.root / name).stat().st_ino
+    assert [f.repaired for f in sound.check(repair=True)] == [True] * 3
+    for name, inode in inodes.items():
+        assert (sound.root / "corrupt" / name / "planted").stat().st_ino == inode
+    assert sound.store().wake("x") is False
+
+
+def test_a_spool_may_be_a_file_system_of_its_own(sound: Sound) -> None:
+    (sound.root / "lost+found").mkdir(mode=0o700)
+    assert sound.check() == []
 
 
 def test_many_faults_at_once_are_all_put_right(sound: Sound) -> None:
@@ -263,9 +305,18 @@ def test_out_of_descriptors_is_no_fault_of_the_spool(sound: Sound, monkeypatch: 
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), path)
         return real(path, *more, **named)
 
-    monkeypatch.setattr(os, "open", failing)
-    with pytest.raises(OSError, match="Too many open files"):
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "open", failing)
+        with pytest.raises(OSError, match="Too many open files"):
+            sound.check(repair=True)
+
+    def out_of_memory(*_: object) -> list[str]:
+        raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+
+    monkeypatch.setattr(check_entry, "read_sidecar", out_of_memory)
+    with pytest.raises(OSError, match="allocate memory"):
         sound.check(repair=True)
+    assert os.listdir(sound.root / "corrupt") == []
 
 
 def test_no_descriptor_is_left_open(sound: Sound) -> None:
