@@ -64,7 +64,7 @@ KINDS = {
     "ext4": Kind(("mkfs.ext4", "-q", "-F", *_JOURNAL), 64 << 20, "errors=remount-ro"),
     # Without what ext4 does on its own for programs that do not sync.
     "ext4 unordered": Kind(("mkfs.ext4", "-q", "-F", *_JOURNAL), 64 << 20, "data=writeback,noauto_da_alloc"),
-    "xfs": Kind(("mkfs.xfs", "-q"), 300 << 20),  # no smaller one is made
+    "xfs": Kind(("mkfs.xfs", "-q"), 300 << 20, "nouuid"),  # no smaller one is made
 }
 
 
@@ -129,9 +129,19 @@ class Disk:
         alive = Path("/sys/fs", self.kind.system, Path(self._device).name)
         assert alive.exists()
         self._unmount()
-        # A process that was just given mounts of its own may have this one too, for a moment.
-        wait_for(lambda: not alive.exists(), 20, "the file system to be given up")
+        try:
+            wait_for(lambda: not alive.exists(), 1, "the file system to be given up")
+        except TimeoutError:  # somebody was given mounts of his own meanwhile, and has this one as well
+            self._copy()
         self._mount()
+
+    def _copy(self) -> None:
+        """Go on with a copy of what is on the disk."""
+        image, copy = self.folder / "image", self.folder / "copy"
+        _run("cp", "--sparse=always", image, copy)
+        _run("losetup", "-d", self._device)  # as soon as nobody has it any more
+        copy.replace(image)
+        self._device = _run("losetup", "--find", "--show", image).strip()
 
     def sync(self) -> None:
         """All that is in it is on the disk."""

@@ -180,7 +180,7 @@ def test_a_floor_on_inodes_is_kept(tmp_path: Path) -> None:
 
 MESSAGES = 30
 CONNECTIONS = 2
-IN_HAND = 2 * CONNECTIONS  # the next message follows while the reply to one is waited for
+IN_HAND = 5 * CONNECTIONS  # more than are under way at once
 
 
 class Delivery:
@@ -261,11 +261,12 @@ def test_a_flush_that_cannot_record_stops_and_the_next_ones_send_nothing(
         r"^error: the outcome of an attempt could not be recorded: .*\nhint: .*\n\Z", done.err, re.M
     )
     assert 1 <= delivery.sent <= IN_HAND, "it takes new work"
-    assert user.states() == ["queued"] * MESSAGES
-    unrecorded = delivery.sent
+    sent = delivery.sent
+    unrecorded = sent - user.states().count("delivered")
+    assert unrecorded > 0
     for words in (("flush",), ("flush", "--all")):
         refused(user(*words), FULL)
-    assert delivery.sent == unrecorded, "sent again and again"
+    assert delivery.sent == sent, "sent again and again"
     disk.make_room()
     assert user("flush", "--all").code == 0
     assert user.states() == ["delivered"] * MESSAGES
@@ -302,12 +303,13 @@ def test_a_run_that_is_stopped_while_the_disk_is_full_loses_nothing(delivery: De
     assert "could not be recorded" in user.log()
     assert "internal error" not in user.log()
     sent = delivery.sent
+    unrecorded = sent - user.states().count("delivered")
     refused(user("run"), FULL)
     assert delivery.sent == sent
     disk.make_room()
     assert user("flush", "--all").code == 0
     assert user.states() == ["delivered"] * MESSAGES
-    assert delivery.sent == MESSAGES + sent
+    assert delivery.sent == MESSAGES + unrecorded
 
 
 def test_what_is_past_its_retention_makes_room_on_a_full_disk(delivery: Delivery) -> None:
@@ -416,10 +418,11 @@ def test_a_run_whose_disk_becomes_read_only_waits_and_the_next_one_finishes(tmp_
             assert 1 <= len(server.delivered()) == sent <= IN_HAND
             assert user.stop(process) == 75
             disk.restart()
+            unrecorded = sent - user.states().count("delivered")
             process = user.start()
             wait_for(lambda: len(os.listdir(user.spool / "delivered")) == MESSAGES, 90, "the rest")
             assert user.stop(process) == 0
             assert user.states() == ["delivered"] * MESSAGES
-            assert len(server.delivered()) == MESSAGES + sent
+            assert len(server.delivered()) == MESSAGES + unrecorded
         finally:
             user.stop_all()
