@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mailstrom_cli.errors import CONFIG, MailstromError
+from mailstrom_cli.errors import CONFIG, MailstromError, NoSuchMessage
 from mailstrom_cli.mail.status import STATES
 from mailstrom_cli.store.base import DamagedMessage, HostState
 from mailstrom_cli.store.layout import DIRECTORIES
@@ -178,3 +178,16 @@ def test_what_another_user_owns_is_set_aside(spool: Spool, root: Path, name: str
     assert "65534" in (root / "corrupt" / bad / "reason").read_text()
     record(spool, good, results(NOW, b="delivered"))
     assert list(spool.ids(STATES)) == [good]
+
+
+@pytest.mark.parametrize(
+    "name", ["../queued/{id}", "../{id}", "{id}/", "./{id}", "{id}/.", "", ".", "..", "\0" * 16]
+)
+def test_a_path_is_no_id(spool: Spool, root: Path, name: str) -> None:
+    id = put(spool)
+    (root / id).mkdir()
+    for method in (spool.read, spool.events, spool.open_message, spool.lease, spool.purge, spool.find):
+        with pytest.raises(NoSuchMessage):
+            method(name.format(id=id))
+    assert not spool.exists(name.format(id=id))
+    assert where(root, id) == ["queued"]
