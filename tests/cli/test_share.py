@@ -62,6 +62,25 @@ def queued() -> list[str]:
     return list(Mailstrom.open().store.ids(["queued"]))
 
 
+@pytest.fixture
+def until_stored(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]]:
+    """For another process: returns when the first one has stored a group."""
+    real, (stored, tell) = accept._submit, os.pipe()
+
+    def submit(*given: object) -> object:
+        done = real(*given)  # type: ignore[arg-type]
+        os.write(tell, b".")
+        return done
+
+    def wait() -> None:
+        os.read(stored, 1)
+
+    monkeypatch.setattr(accept, "_submit", submit)
+    yield wait
+    os.close(stored)
+    os.close(tell)
+
+
 def elsewhere(monkeypatch: pytest.MonkeyPatch, do: Callable[[], None]) -> None:
     """Do something first when another process stores a group."""
     real = accept._submit
@@ -122,9 +141,17 @@ def test_where_no_process_is_to_be_had_all_is_stored_here(
 
 
 def test_a_process_that_is_killed_is_told_and_so_is_what_others_store(
-    here: Run, eml: Write, forks: list[int], monkeypatch: pytest.MonkeyPatch
+    here: Run,
+    eml: Write,
+    forks: list[int],
+    until_stored: Callable[[], None],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    elsewhere(monkeypatch, lambda: os.kill(os.getpid(), signal.SIGKILL))
+    def killed() -> None:
+        until_stored()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    elsewhere(monkeypatch, killed)
     done = here("submit", *files(eml, 7))
     assert done.code == SOFTWARE
     assert done.err.startswith("error: a process that stored messages ended early (-9)\nhint: ")
@@ -163,13 +190,18 @@ def test_after_an_interrupt_all_that_is_stored_is_told(
 
 
 def test_an_interrupted_process_leaves_the_rest_to_the_first(
-    here: Run, eml: Write, forks: list[int], monkeypatch: pytest.MonkeyPatch
+    here: Run,
+    eml: Write,
+    forks: list[int],
+    until_stored: Callable[[], None],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     real = os.fork
 
     def interrupted() -> int:
         child = real()
         if not child:
+            until_stored()
             raise KeyboardInterrupt
         return child
 
