@@ -97,7 +97,7 @@ def test_all_are_told_in_the_order_in_which_they_were_given(here: Run, eml: Writ
     names = files(eml, 17)
     names[4], names[10] = eml("bad.eml", BAD), "missing.eml"
     done = here("submit", "--json", *names)
-    assert len(forks) >= 2
+    assert forks
     told = [json.loads(line) for line in done.lines]
     assert [one["file"] for one in told] == [name for i, name in enumerate(names) if i not in (4, 10)]
     assert all(one["message_id"] == f"<{names.index(one['file'])}@x.example>" for one in told)
