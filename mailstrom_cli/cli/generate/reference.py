@@ -27,7 +27,7 @@ EXIT_CODES = (
         "not now, and not stored (disk full, out of descriptors); or still deferred (--wait)",
     ),
     (errors.NO_PERMISSION, "not permitted: a spool that others own or may write"),
-    (errors.CONFIG, "the configuration is wrong, or a part of the spool is none of its own (check-spool)"),
+    (errors.CONFIG, "the configuration is wrong, or something else is in the place of a part of the spool"),
     (130, "interrupted"),
 )
 
