@@ -76,39 +76,34 @@ class Disk:
         self.folder = Path()
         self.path = Path()
         self._device = ""
-        self._mounted = False
+        self._open = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
         _need_loop_devices()
         mkfs = need(self.kind.mkfs[0])
         self.folder = Path(tempfile.mkdtemp(prefix="ms-disk-", dir=_fast()))
-        self.path = self.folder / "mounted"
-        self.path.mkdir()
+        self.path, image = self.folder / "mounted", self.folder / "image"
+        self._open.enter_context(in_the_end(REMOVE, self.folder))
         try:
-            image = self.folder / "image"
+            self.path.mkdir()
             image.touch()
             os.truncate(image, self.kind.size)
             subprocess.run([mkfs, *self.kind.mkfs[1:], image], check=True)
             self._device = _run("losetup", "--find", "--show", image).strip()
             self._mount()
         except BaseException:
-            self._remove()
+            self._open.close()
             raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._remove()
+        self._open.close()
 
     def _mount(self) -> None:
         system = self.kind.system
         _run("mount", "-t", system, "-o", self.kind.options, self._device, self.path, system=system)
-        self._mounted = True
-
-    def _unmount(self, *options: str) -> None:
-        subprocess.run(["umount", *options, self.path], check=True)
-        self._mounted = False
 
     def cut(self, how: Cut) -> None:
         """The power is gone: every call fails from now on."""
@@ -128,7 +123,7 @@ class Disk:
         """Mount it again; whoever had files open in it must have ended."""
         alive = Path("/sys/fs", self.kind.system, Path(self._device).name)
         assert alive.exists()
-        self._unmount()
+        subprocess.run(["umount", self.path], check=True)
         try:
             wait_for(lambda: not alive.exists(), 1, "the file system to be given up")
         except TimeoutError:  # somebody was given mounts of his own meanwhile, and has this one as well
@@ -147,14 +142,22 @@ class Disk:
         """All that is in it is on the disk."""
         subprocess.run(["sync", "-f", self.path], check=True)
 
-    def _remove(self) -> None:
-        if self._mounted:
-            self._unmount("-l")
-        if self._device:
-            subprocess.run(["losetup", "-d", self._device], check=True)
-        for path in (self.path, self.folder / "image", self.folder):
-            with contextlib.suppress(FileNotFoundError):
-                path.rmdir() if path.is_dir() else path.unlink()
+
+REMOVE = """
+umount -l "$1/mounted"
+for device in $(losetup -n -O NAME -j "$1/image"); do losetup -d "$device"; done
+rm -rf "$1"
+"""
+UNMOUNT = 'umount -l "$1"'
+
+
+@contextlib.contextmanager
+def in_the_end(script: str, path: Path) -> Iterator[None]:
+    """Afterwards, or when this process ends however it may, a shell script is run; $1 is the path."""
+    words = ["sh", "-c", f"read -r nothing\n{script}", "sh", path]
+    quiet = subprocess.DEVNULL
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=quiet, stderr=quiet, start_new_session=True):
+        yield  # and the pipe is closed
 
 
 def _run(*words: str | Path, system: str = "") -> str:
@@ -190,7 +193,7 @@ class Small:
 
     def __init__(self, path: Path, size: int, inodes: int = 0) -> None:
         self.path = path
-        self._options = f"size={size},nr_inodes={inodes},mode=700"
+        self.options = f"size={size},nr_inodes={inodes},mode=700"
 
     @property
     def filler(self) -> Path:
@@ -226,10 +229,8 @@ def small(path: Path, size: int, inodes: int = 0) -> Iterator[Small]:
         lacking("only root can mount a small file system")
     path.mkdir()
     made = Small(path, size, inodes)
-    mount = ["mount", "-t", "tmpfs", "-o", made._options, "tmpfs", path]
-    if subprocess.run(mount, capture_output=True).returncode != 0:
-        lacking("this root may not mount a tmpfs")
-    try:
+    mount = ["mount", "-t", "tmpfs", "-o", made.options, "tmpfs", path]
+    with in_the_end(UNMOUNT, path):
+        if subprocess.run(mount, capture_output=True).returncode != 0:
+            lacking("this root may not mount a tmpfs")
         yield made
-    finally:
-        subprocess.run(["umount", "-l", path], check=True)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parents[2]
 MAILSTROM = (sys.executable, "-m", "mailstrom_cli")
+DIES_WITH_US = ("setpriv", "--pdeathsig", "KILL")
 SECONDS = 60.0
 
 CHANGES = (
@@ -83,7 +84,7 @@ class Halted:
         self._input = subprocess.DEVNULL if not self._stdin else subprocess.PIPE
         try:
             self._process = subprocess.Popen(
-                [*self._trace, "-o", f"/dev/fd/{writer}", *self._command],
+                [*DIES_WITH_US, *self._trace, "-o", f"/dev/fd/{writer}", *DIES_WITH_US, *self._command],
                 stdin=self._input,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,

@@ -14,7 +14,7 @@ from mailstrom_cli.errors import CANT_CREATE, TEMPORARY, NoSpool
 from mailstrom_cli.mail.status import STATES
 from tests.peers.process import wait_for
 
-from .halt import HERE, MAILSTROM, Done
+from .halt import DIES_WITH_US, HERE, MAILSTROM, Done
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,7 +65,7 @@ class User:
 
     def _begin(self, words: Sequence[str], stdin: int, stderr: IO[bytes] | int) -> subprocess.Popen[bytes]:
         process = subprocess.Popen(
-            [*MAILSTROM, *words],
+            [*DIES_WITH_US, *MAILSTROM, *words],
             stdin=stdin,
             stdout=subprocess.PIPE if stdin == subprocess.PIPE else None,
             stderr=stderr,
