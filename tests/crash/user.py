@@ -8,7 +8,7 @@ import signal
 import subprocess
 from typing import TYPE_CHECKING
 
-from mailstrom_cli.api import Mailstrom
+from mailstrom_cli.api import Mailstrom, Request, Submitted
 from mailstrom_cli.config.schema import build
 from mailstrom_cli.errors import CANT_CREATE, TEMPORARY, NoSpool
 from mailstrom_cli.mail.status import STATES
@@ -77,6 +77,13 @@ class User:
 
     def submit(self, *words: str, size: int = 0) -> Done:
         return self("submit", *words, stdin=self.message(size))
+
+    def submit_many(self, count: int) -> None:
+        """So many, without a command for each."""
+        mail = self.mail(create=True)
+        for outcome in mail.submit_many([(self.message(), Request()) for _ in range(count)]):
+            assert isinstance(outcome, Submitted)
+        mail.store.close()  # type: ignore[attr-defined]
 
     def start(self) -> subprocess.Popen[bytes]:
         """`run`, until it is at work."""
