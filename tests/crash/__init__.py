@@ -15,4 +15,14 @@ from there on. The parts:
     check.py      what must hold after it, and after the next run, which has no fault
     matrix.py     all points of a scenario, several at a time
     test_crash.py what CI runs: every kill of one submit, one flush and one run; a short form of the errors
+
+Beside it:
+
+    python -m tests.crash.power            power cuts: every call of every command, on ext4 and XFS; as root
+
+    disk.py       a disk that loses its power, and one that is soon full
+    halt.py       a command that stands still after one of its calls
+    commands.py   what is cut; place.py: where, and what is looked at afterwards
+    test_power.py what CI runs of it
+    test_full_disk.py, user.py: full disks, and disks that become read-only
 """
