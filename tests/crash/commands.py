@@ -11,6 +11,7 @@ from mailstrom_cli.api import Request
 from mailstrom_cli.errors import CANT_CREATE, OS_ERROR, TEMPORARY
 from mailstrom_cli.mail.status import DELIVERED, FAILED, FINAL
 from mailstrom_cli.store.base import SWEPT
+from mailstrom_cli.store.intake import MANY
 
 from .halt import CHANGES, MAILSTROM
 from .place import Place, finish
@@ -37,6 +38,8 @@ class Command:
 
     name = ""
     large = False
+    expected = "write"
+    """A call that it makes; a large batch is one commit, unless much of others' is unwritten."""
     calls: Sequence[str] = CHANGES
     boundaries: Sequence[str] = SYNCS
 
@@ -62,6 +65,8 @@ class Submit(Command):
     ) -> None:
         self.name, self._options, self._count, self._sizes, self._new = name, options, count, sizes, new
         self.large = count > 100
+        if count >= MANY:
+            self.expected = "syncfs"
         if new:
             self.boundaries = (*SYNCS, "mkdir", "mkdirat", "pwrite64")
 

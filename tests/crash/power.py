@@ -8,6 +8,7 @@ again; then it is looked at what is there, and the rest of the work is done as t
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import tempfile
@@ -42,18 +43,27 @@ class Cuts:
 
     def every(self) -> None:
         """After each of its calls, and after its end."""
-        calls = self.one()
+        calls = self._to_the_end()
         for number in range(1, len(calls) + 1):
             self.one(calls[:number])
 
     def boundaries(self) -> None:
         """After the first and the last of each row of calls of one kind, and after its end."""
-        calls = self.one()
+        calls = self._to_the_end()
         chosen = [(number, name) for number, name in enumerate(calls, 1) if name in self._command.boundaries]
         kinds = [None, *(name for _, name in chosen), None]
         for at, (number, name) in enumerate(chosen, 1):
             if name != kinds[at - 1] or name != kinds[at + 1]:
                 self.one(calls[:number])
+
+    def _to_the_end(self) -> list[str]:
+        """The calls of a run that is cut when it is over."""
+        calls = self.one()
+        if self._command.expected not in calls:
+            os.sync()
+            calls = self.one()
+        assert self._command.expected in calls
+        return calls
 
     def one(self, before: Sequence[str] = (), wrap: Callable[[list[str]], list[str]] = list) -> list[str]:
         """After the last of these calls, or the end; the calls it had made. wrap: what is run instead of the
