@@ -45,7 +45,8 @@ def main() -> int:
         plan = matrix.plan(SCENARIOS[name], folder / name, strace)
         points = [call for call in plan.points if given.at in str(call)]
         errors = frozenset(given.errors.split(",")) if given.errors else None
-        faults = inject.faults(points, tuple(given.kinds.split(",")), errors)
+        failing = inject.outermost(points) if SCENARIOS[name].repeats else None
+        faults = inject.faults(points, tuple(given.kinds.split(",")), errors, failing)
         print(f"\n{name}: {len(points)} points")
         count: Counter[str] = Counter()
         before = len(bad)

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 KILL, ONCE, ON = "kill", "once", "on"
 
+HEARING = 1.0
+"""Seconds after which one that may not hear SIGTERM did not."""
 SILENCE = 2.5
 """Seconds that a `run` may take for a message without a word: it looks for what it missed after one."""
 
@@ -70,23 +72,27 @@ class Fault:
 
     @property
     def deafens(self) -> bool:
-        """Whether a `run` hears no signal any more: asyncio tells itself by a write, and every write fails."""
-        return self.kind == ON and self.call.name == "write"
+        """Whether a `run` hears no signal any more: of one asyncio is told by a write to a socket of its own,
+        which it reads, and every such call fails."""
+        return self.kind == ON and self.call.name in ("write", "recvfrom")
 
     def __str__(self) -> str:
         return f"{self.kind} {self.error}".strip() + f" at {self.call} ({self.call.name} {self.call.number})"
 
 
 def faults(
-    points: list[Call], kinds: tuple[str, ...], errors: frozenset[str] | None = None
+    points: list[Call],
+    kinds: tuple[str, ...],
+    errors: frozenset[str] | None = None,
+    failing: frozenset[Call] | None = None,
 ) -> Iterator[Fault]:
-    """All faults of these kinds at these points; errors: only these."""
+    """All faults of these kinds at these points.  errors: only these.  failing: only these calls fail."""
     for call in points:
         for kind in kinds:
             if kind == KILL:
                 yield Fault(call, KILL)
                 continue
-            for error in gives(call):
+            for error in gives(call) if failing is None or call in failing else ():
                 if (errors is None or error in errors) and (kind == ONCE or call.name not in ALONE):
                     yield Fault(call, kind, error)
 
@@ -99,6 +105,13 @@ def short(points: list[Call]) -> Iterator[Fault]:
         errors = gives(call)
         kind = ON if number % 2 and call.name not in ALONE else ONCE
         yield Fault(call, kind, errors[number // 2 % len(errors)])
+
+
+def outermost(points: list[Call]) -> frozenset[Call]:
+    """Of calls that look alike the first and the last."""
+    last = {str(call): call for call in points}
+    first = {str(call): call for call in reversed(points)}
+    return frozenset((*first.values(), *last.values()))
 
 
 def gives(call: Call) -> tuple[str, ...]:
@@ -148,26 +161,37 @@ def run(world: World, strace: str, fault: Fault | None = None, patience: float =
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            start_new_session=True,
         ) as child,
     ):
         # With -D the tracer is no parent: the child is the command itself, and both hold stderr open.
         listener = threading.Thread(target=lambda: errors.extend(iter(child.stderr.readline, "")))
-        end = threading.Timer(SECONDS, lambda: (late.set(), child.kill()))
+        end = threading.Timer(SECONDS, lambda: (late.set(), os.killpg(child.pid, signal.SIGKILL)))
         listener.start()
         end.start()
         try:
             if world.scenario.command == "run":
                 _attend(world, child, errors, patience)
-                child.send_signal(signal.SIGKILL if fault is not None and fault.deafens else signal.SIGTERM)
+                child.send_signal(signal.SIGTERM)
+                if fault is not None and fault.deafens:
+                    _end(child)
             out = child.stdout.read()
+            listener.join()
             child.wait()
         finally:
             end.cancel()
             child.kill()
-            listener.join()
     world.sink.quiet()
     calls = trace.read(log.read_text(errors="replace"), world.spool)
     return Outcome(child.returncode, out, "".join(errors), calls, late.is_set())
+
+
+def _end(child: subprocess.Popen[str]) -> None:
+    """Kill what has not heard SIGTERM."""
+    try:
+        child.wait(HEARING)
+    except subprocess.TimeoutExpired:
+        child.kill()
 
 
 def _attend(world: World, child: subprocess.Popen[str], errors: list[str], patience: float) -> None:

