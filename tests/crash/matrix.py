@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from .inject import Fault
+    from .inject import Fault, Outcome
     from .scenario import Scenario
     from .trace import Call
 
@@ -81,7 +81,7 @@ def verdict(plan: Plan, fault: Fault, folder: Path, strace: str, patience: float
             outcome = inject.run(world, strace, fault, patience)
             if not outcome.hit(fault):
                 continue
-            problems = check(world, outcome, fault)
+            problems = _checked(world, outcome, fault)
             many = sum(call.name == fault.call.name for call in outcome.calls)
             if not fault.deafens and many > plan.usual[fault.call.name] + BUSY:
                 problems.append(f"{many} calls of {fault.call.name}")
@@ -92,6 +92,14 @@ def verdict(plan: Plan, fault: Fault, folder: Path, strace: str, patience: float
     return Verdict(
         fault, outcome.code, [f"it hit {[str(call) for call in struck] or 'nothing'}"], outcome.err
     )
+
+
+def _checked(world: World, outcome: Outcome, fault: Fault) -> list[str]:
+    """As `check`; what it meets itself, such as a next run that fails, does not hold either."""
+    try:
+        return check(world, outcome, fault)
+    except Exception as error:
+        return [f"the check met {type(error).__name__}: {error}"]
 
 
 def verdicts(
