@@ -142,8 +142,8 @@ def _answer(store: Callable[[], list[Outcome]], told: int) -> int:
     answer: Any
     try:
         answer = [_plain(outcome) for outcome in store()]
-    except MailstromError as error:
-        answer = _plain(error)
+    except (MailstromError, OSError) as error:
+        answer = _plain(report.known(error))
     with open(told, "wb") as out:
         out.write(marshal.dumps(answer))
     return 0

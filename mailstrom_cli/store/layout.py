@@ -161,6 +161,9 @@ def _formatted(path: str, root: int) -> bool:
         return False
     except (files.NotRegular, PermissionError) as error:
         raise MailstromError(f"{path}/{FORMAT_FILE} cannot be read: {error}", CHECK_SPOOL, CONFIG) from None
+    except OSError as error:
+        error.filename = f"{path}/{FORMAT_FILE}"
+        raise
     _judge_format(path, held)
     return bool(held)
 
