@@ -112,7 +112,7 @@ def _place(name: str, text: str, spool: str) -> str:
         path = entry if entry.startswith("/") else f"{directory}/{entry}" if named and entry else directory
         if path.startswith(spool):
             places.append(os.path.normpath(path))
-    if not places:
+    if named and not places:
         places = [path for path in _STRING.findall(text) if path.startswith(spool)]
     flags = " O_CREAT" if "O_CREAT" in text else " F_DUPFD" if "F_DUPFD" in text else ""
     held = " -> ".join(dict.fromkeys(path.removeprefix(spool) or "/" for path in places)) + flags
