@@ -109,7 +109,7 @@ def _place(name: str, text: str, spool: str) -> str:
     places = []
     named = _NAMED.search(name) is not None
     for directory, entry in _FD_AND_NAME.findall(text):
-        path = entry if entry.startswith("/") else f"{directory}/{entry}" if named and entry else directory
+        path = os.path.join(directory, entry) if named and entry else directory
         if path.startswith(spool):
             places.append(os.path.normpath(path))
     if named and not places:
