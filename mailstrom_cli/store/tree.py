@@ -140,7 +140,8 @@ class Tree:
         """Whether what was opened is still what the name says, so that what it lacks was not just moved
         away."""
         try:
-            named = os.stat(id, dir_fd=self.directory(state), follow_symlinks=False)
+            with below(self.path, state):
+                named = os.stat(id, dir_fd=self.directory(state), follow_symlinks=False)
         except FileNotFoundError:
             return False
         return directory is None or os.path.samestat(named, os.fstat(directory))

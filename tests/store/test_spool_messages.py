@@ -182,6 +182,23 @@ def test_a_lease_excludes_other_processes_and_ends_with_its_own(spool: Spool, ro
     lease.release()
 
 
+def test_an_error_on_the_way_to_a_lease_names_the_path_that_failed(
+    spool: Spool, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    id, real = put(spool), os.stat
+
+    def stat(path: str, **named: bool | int) -> os.stat_result:
+        if path == id:
+            raise OSError(errno.EIO, os.strerror(errno.EIO), path)
+        return real(path, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "stat", stat)
+        with pytest.raises(OSError, match="Input/output error") as error:
+            spool.lease(id)
+    assert error.value.filename == str(root / "queued" / id)
+
+
 def test_a_message_that_moves_between_listing_and_opening_is_followed(
     spool: Spool, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
