@@ -134,11 +134,14 @@ class Conversation:
                 reply = failed = None
                 try:
                     if isinstance(effect, Read):
+                        unasked = held != b"" and self._out_of_turn(turn)
                         if held:
                             self.stream.write(held)
                             held = b""
                         reply = await self._read(effect.stage, end, turn)
                         script.note(reply)
+                        if unasked and reply.code != 421:  # which comes whenever a server likes
+                            raise _unasked(effect.stage, reply)
                     elif isinstance(effect, Write):
                         held += effect.data
                         self._secrets += effect.secrets
@@ -186,6 +189,11 @@ class Conversation:
             self.broken = turn.spoils = True
         return reply
 
+    def _out_of_turn(self, turn: _Turn) -> bool:
+        """The server has replied to something that was not sent yet: from here on nobody knows which reply is
+        whose. What is taken for the reply to the end of data would be the loss of a message."""
+        return turn.here and not turn.spoiled and self.stream.answered
+
     async def _send(self, head: bytes, message: BinaryIO, stuffed: bool, turn: _Turn) -> Reply | None:
         """What is held and the message, in as few writes as its length allows; a long one that is sent as it
         is by the system itself."""
@@ -200,7 +208,7 @@ class Conversation:
                 held, length = [], 0
                 if not stuffed and not await self.stream.send_file(message, stages.BLOCK, self.timeout.block):
                     return await self._cut_short(turn)
-        if not self.stream.write(b"".join(held)):
+        if self._out_of_turn(turn) or not self.stream.write(b"".join(held)):
             return await self._cut_short(turn)
         return None  # what comes from here on may be the reply to the end of data
 
@@ -211,7 +219,7 @@ class Conversation:
 
     async def _cut_short(self, turn: _Turn) -> Reply:
         """A server that hangs up early has often said why."""
-        if turn.here and (self.stream.answered or self.stream.open):
+        if turn.here and not turn.spoiled and (self.stream.answered or self.stream.open):
             return await self.stream.read_reply(stages.BLOCK, self.timeout.block)
         text = f"the connection was lost {stages.WHILE[stages.BLOCK]}"
         raise SessionFailed(Failure("lost", stages.BLOCK, text))
@@ -221,3 +229,8 @@ class Conversation:
         for secret in self._secrets:
             text = text.replace(secret, "(hidden)")
         return text
+
+
+def _unasked(stage: str, reply: Reply) -> SessionFailed:
+    text = f"the server replied before it was asked, {stages.WHILE[stage]}: {reply.code} {reply.text}"
+    return SessionFailed(Failure("malformed", stage, text))

@@ -218,7 +218,8 @@ class Stream(asyncio.Protocol):
             try:
                 reply = self._parser.next_reply()
             except Malformed as error:
-                raise SessionFailed(Failure("malformed", stage, str(error))) from None
+                text = f"{error}, {stages.WHILE[stage]}"
+                raise SessionFailed(Failure("malformed", stage, text)) from None
             if reply is not None:
                 return reply
             if self._lost is not None:

@@ -108,7 +108,7 @@ def _reply(stage: str, reply: Reply, circumstances: Circumstances) -> Verdict:
         enhanced = reply.enhanced or "2.0.0"
         return Verdict(DELIVERED, text, reply.code, enhanced, remote_id=remote_id(reply.text))
     if reply.code < 400:
-        return _malformed(stage, f"unexpected reply {reply.code} {reply.text}", circumstances)
+        return _malformed(stage, _unexpected(stage, reply), circumstances)
     text = reply.text or f"refused {stages.WHILE[stage]}"
     enhanced = reply.enhanced or f"{reply.code // 100}.0.0"
     if stage == stages.RCPT and _too_many(reply):
@@ -126,6 +126,10 @@ def _reply(stage: str, reply: Reply, circumstances: Circumstances) -> Verdict:
     return Verdict(FAILED, text, reply.code, enhanced)
 
 
+def _unexpected(stage: str, reply: Reply) -> str:
+    return f"unexpected reply {stages.WHILE[stage]}: {reply.code} {reply.text}"
+
+
 def _too_many(reply: Reply) -> bool:
     """RFC 5321, 4.5.3.1.10: 452, and 552 where a server still says it so."""
     if reply.code == 452:
@@ -136,7 +140,7 @@ def _too_many(reply: Reply) -> bool:
 def failure(failed: Failure, circumstances: Circumstances) -> Verdict:
     """For a session that ended early. Before MAIL it tells of the host, not of the message."""
     opening = failed.stage in stages.OPENING
-    text, reply = failed.text, failed.reply
+    text, reply = failed.text or f"refused {stages.WHILE[failed.stage]}", failed.reply
     if failed.kind == "local":
         # Without its password nobody can use that relay; everything else passes with the moment.
         at_login = failed.stage == stages.AUTH
@@ -153,6 +157,9 @@ def failure(failed: Failure, circumstances: Circumstances) -> Verdict:
     if failed.kind == "refused" and reply is not None:
         if failed.stage == stages.GREETING and reply.code == 521 and circumstances.age >= DAY:
             return Verdict(FAILED, text, 521, "5.3.2", next_host=True)
+        if reply.code < 400:
+            text = _unexpected(failed.stage, reply)
+            return Verdict(DEFERRED, text, enhanced="4.3.2", next_host=True, unreachable=True)
         told = reply.enhanced if reply.transient else None
         return Verdict(DEFERRED, text, reply.code, told or "4.3.2", next_host=True, unreachable=True)
     if failed.stage == stages.DOT:

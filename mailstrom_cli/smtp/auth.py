@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from binascii import b2a_base64
 
+from mailstrom_cli.smtp.wire import plain
 from mailstrom_cli.values import value
 
 TYPE_CHECKING = False
@@ -57,8 +58,9 @@ def _login(credentials: Credentials, write: Callable[..., Any], read: Any) -> St
 
 
 def _hidden(credentials: Credentials, sent: bytes) -> tuple[str, ...]:
-    """What is not to be seen of these octets, on the line and as they are meant."""
-    return (credentials.password, _base64(sent).decode().rstrip("=\r\n"))
+    """What is not to be seen of these octets: as meant, as it is shown of a server's words, on the line."""
+    password = credentials.password
+    return (password, plain(password.encode()) or password, _base64(sent).decode().rstrip("=\r\n"))
 
 
 def _base64(data: bytes) -> bytes:

@@ -73,17 +73,24 @@ class ReplyParser:
 def _reply_line(line: bytes) -> tuple[int, bool, str]:
     code, mark = line[:3], line[3:4]
     if len(code) != 3 or not code.isdigit() or not b"200" <= code <= b"599" or mark not in (b" ", b"-", b""):
-        raise Malformed(f"{plain(line[:80])!r} is no SMTP reply")
+        raise Malformed(f'"{plain(line[:80])[:80]}" is no SMTP reply')
     return int(code), mark == b"-", plain(line[4:])
 
 
 def plain(data: bytes) -> str:
-    """A server's bytes as one line of text; what could end a line, move a cursor or turn its direction
-    (control, C1, bidirectional and other invisible characters) is a space."""
-    text = data.decode("utf-8", "replace")
+    r"""A server's bytes as one line of text. What could end a line, move a cursor or turn its direction
+    (control, C1, bidirectional, other invisible characters) and what is no UTF-8 is escaped: \x1b, \u202e."""
+    text = data.decode("utf-8", "backslashreplace")
     if not text.isprintable():
-        text = "".join(c if c.isprintable() else " " for c in text)
+        text = "".join(c if c.isprintable() else _SPACES.get(c) or _escaped(c) for c in text)
     return text.strip()
+
+
+_SPACES = dict.fromkeys("\t\xa0", " ")
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")
 
 
 def _reply(code: int, lines: list[str]) -> Reply:

@@ -221,10 +221,12 @@ def test_closing_is_bounded_whatever_is_said_to_quit(scripted, answer) -> None:
 class Gone:
     """A stream whose server took so many writes, answered, and hung up before anybody looked."""
 
-    answered = True
-
     def __init__(self, takes: int) -> None:
         self.takes = takes
+
+    @property
+    def answered(self) -> bool:
+        return self.takes <= 0
 
     def write(self, data: bytes) -> bool:
         self.takes -= 1

@@ -25,6 +25,13 @@ ENHANCED = re.compile(r"(?m)^(\d{3} )?[245]\.\d{1,3}\.\d{1,3} ")
 LAST_IN_GROUP = {"", "EHLO", "HELO", "LHLO", "DATA", "VRFY", "NOOP", "QUIT", "STARTTLS", "AUTH"}
 
 
+def on_the_wire(reply: str) -> bytes:
+    code, text = reply[:3], reply[4:]
+    lines = text.split("\n")
+    wire = "".join(f"{code}-{line}\r\n" for line in lines[:-1]) + f"{code} {lines[-1]}\r\n"
+    return wire.encode("utf-8", "surrogateescape")
+
+
 class Left(Exception):
     """The client has closed the connection."""
 
@@ -95,10 +102,7 @@ class Wire:
             return reply
         self.flag_pipelining()
         self.note(reply)
-        code, text = reply[:3], reply[4:]
-        lines = text.split("\n")
-        wire = "".join(f"{code}-{line}\r\n" for line in lines[:-1]) + f"{code} {lines[-1]}\r\n"
-        data = wire.encode("utf-8", "surrogateescape")
+        data = on_the_wire(reply)
         if pause is None:
             self.send(data)
             return reply

@@ -8,6 +8,7 @@ import pytest
 
 from mailstrom_cli.smtp.auth import Credentials, authenticate
 from mailstrom_cli.smtp.dialog import Opening, Read, Write
+from mailstrom_cli.smtp.wire import plain
 
 from .driving import Driven
 
@@ -81,3 +82,12 @@ def test_every_write_of_a_secret_names_it_in_both_forms(mechanism: str) -> None:
     last = [e for e in log_in((mechanism,), *replies).effects if isinstance(e, Write)][-1]
     assert TIM.password in last.secrets
     assert any(s in last.data.decode() for s in last.secrets)
+
+
+def test_a_password_with_what_is_not_seen_is_hidden_as_it_would_be_shown() -> None:
+    secret = "pass\u200bword\xa0"
+    done = log_in(("PLAIN",), "235 in", credentials=Credentials("tim", secret))
+    (write,) = [e for e in done.effects if isinstance(e, Write)]
+    shown = plain(f"you said {secret}".encode())
+    assert r"pass\u200bword" in shown
+    assert any(part in shown for part in write.secrets)

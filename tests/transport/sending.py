@@ -85,6 +85,20 @@ class Sender:
         **envelope: Any,
     ) -> list[Result]:
         """via: one URL, or several parted by commas, tried in order."""
+        return self.run(self.attempt(via, *recipients, message=message, opener=opener, attempts=attempts,
+                                     domain=domain, **envelope))  # fmt: skip
+
+    async def attempt(
+        self,
+        via: str,
+        *recipients: str,
+        message: bytes = MESSAGE,
+        opener: Callable[[], BinaryIO] | None = None,
+        attempts: int = 0,
+        domain: str = "example.test",
+        **envelope: Any,
+    ) -> list[Result]:
+        """The same on the loop of this sender."""
         to = tuple(Recipient(r) for r in recipients or ("good@example.test",))
         described: dict[str, Any] = {"reverse_path": "ann@example.org", "message_id": "<1@example.org>",
                                      "size": len(message), **envelope}  # fmt: skip
@@ -98,7 +112,7 @@ class Sender:
             Circumstances(attempts=attempts, retries=attempts),
         )
         hop = NextHop(tuple(parse_via(v) for v in via.split(",")), domain)
-        return self.run(deliver(lambda scheme: self.transports.get(scheme, self.smtp), job, hop))
+        return await deliver(lambda scheme: self.transports.get(scheme, self.smtp), job, hop)
 
     def run(self, coroutine: Any) -> Any:
         return self.runner.run(coroutine)

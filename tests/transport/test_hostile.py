@@ -298,4 +298,43 @@ def test_the_text_of_a_server_is_one_line_without_anything_that_moves_a_terminal
 
 def test_a_name_that_is_no_utf_8_is_shown_all_the_same(alone) -> None:
     (told, _) = alone(Script(replies={"rcpt": Raw(b"550 5.1.1 \xff\xfe Who?\r\n", reply="550")}))
-    assert (told.status, told.text) == ("failed", "\ufffd\ufffd Who?")
+    assert (told.status, told.text) == ("failed", r"\xff\xfe Who?")
+
+
+# --- replies to what was not asked ---
+
+
+@pytest.mark.parametrize("stage", ["dot", "rcpt", "mail", "greeting"])
+def test_a_reply_that_came_before_its_command_is_believed_nowhere(pair, stage: str) -> None:
+    """Else the reply to the end of data would be one that was given before, and the message lost."""
+    before = {"dot": "data", "rcpt": "mail", "mail": "ehlo", "greeting": "connect"}[stage]
+    usual = {"data": b"354 Go\r\n", "mail": b"250 2.1.0 Ok\r\n", "ehlo": b"250 mx\r\n", "connect": b""}[
+        before
+    ]
+    early = b"220 mx\r\n250 mx\r\n" if before == "connect" else b"250 2.0.0 Ok: queued\r\n"
+    script = Script(pipelining=False, replies={before: [Raw(usual + early, reply=usual[:3].decode())]})
+    told, good = pair(script)
+    assert [(r.status, r.host[0]) for r in told] == [("delivered", "b")] * 2
+    assert len(good.delivered()) == 2
+
+
+def test_a_refusal_that_was_not_asked_for_fails_nobody(alone) -> None:
+    extra = Raw(b"250 2.1.0 Ok\r\n550 5.1.1 Who?\r\n", reply="250")
+    told = alone(Script(pipelining=False, replies={"mail": [extra]}))
+    assert statuses(told) == [("deferred", None, "4.5.0")] * 2
+    assert all("before it was asked, while sending RCPT TO: 550 Who?" in r.text for r in told)
+
+
+def test_a_421_comes_whenever_a_server_likes(alone) -> None:
+    farewell = Raw(b"250 2.1.0 Ok\r\n421 4.3.2 Bye\r\n", reply="250")
+    told = alone(Script(pipelining=False, replies={"mail": [farewell], "rcpt": Drop()}))
+    assert statuses(told)[0] == ("deferred", 421, "4.3.2")
+
+
+@pytest.mark.parametrize(("said", "text"), [("554", "refused while waiting"), ("250 hi", "unexpected reply")])
+def test_a_greeting_that_says_nothing_or_the_wrong_thing_has_its_stage_named(
+    alone, said: str, text: str
+) -> None:
+    told = alone(Script(replies={"greeting": Raw(f"{said}\r\n".encode(), reply="554")}))
+    assert [(r.status, r.enhanced, r.unreachable) for r in told] == [("deferred", "4.3.2", True)] * 2
+    assert all(r.text.startswith(text) and stages.WHILE["greeting"] in r.text for r in told)
