@@ -11,6 +11,7 @@ import fcntl
 import os
 
 from mailstrom_cli.errors import CHECK_SPOOL, NO_PERMISSION, TEMPORARY, MailstromError
+from mailstrom_cli.mail.status import STATES
 from mailstrom_cli.store import files, layout
 from mailstrom_cli.store.entry import first_line
 from mailstrom_cli.store.ids import new_id
@@ -31,6 +32,8 @@ LONG = 4 << 20  # octets that are worth to be written out before the message is 
 AT_ONCE = 1 << 16  # octets of a message that are put together for one write
 MIN_INODES = 100  # free inodes, where there is a floor at all
 
+_TAKEN = (*STATES, layout.CORRUPT)  # where an id may be in use already, in the order in which messages move
+
 _HINTS = {
     errno.ENOSPC: "make space on the file system of the spool, or choose another with --spool",
     errno.EDQUOT: "make space in the quota of the spool's owner, or choose another with --spool",
@@ -45,8 +48,9 @@ _HINTS = {
 class Batch:
     """One intake. Everything it made is known to it, so that it can be unmade."""
 
-    def __init__(self, path: str, tmp: int, queued: int, keys: Keys | None) -> None:
+    def __init__(self, path: str, root: int, tmp: int, queued: int, keys: Keys | None) -> None:
         self._path = path
+        self._root = root
         self._tmp = tmp
         self._queued = queued
         self._keys = keys
@@ -126,9 +130,11 @@ class Batch:
             id = new_id(now, self._made[-1] if self._made else "")
             try:
                 files.make_directory(id, self._tmp)
-                break
             except FileExistsError:
                 continue
+            if not self._taken(id):  # looked at now that no other submit can take it
+                break
+            os.rmdir(id, dir_fd=self._tmp)
         self._made.append(id)
         opened: list[int] = []
         try:
@@ -144,6 +150,13 @@ class Batch:
         self._open.append((message, sidecar, directory))
         self._new.append(id)
         return id, directory, message, sidecar
+
+    def _taken(self, id: str) -> bool:
+        """Whether a message has this id, which by chance and under a clock that stands still can be."""
+        for name in _TAKEN:
+            if os.access(f"{name}/{id}", os.F_OK, dir_fd=self._root, follow_symlinks=False):
+                return True
+        return False
 
     def _sync(self) -> None:
         """Make durable what is open, and close it. A failed fsync is final: it is not tried again."""

@@ -139,7 +139,8 @@ class Spool(Tree):
                 from mailstrom_cli.store.keys import Keys
 
                 keys = Keys(self.directory(layout.KEYS), self.exists)
-            batch = Batch(self.path, self.directory(layout.TMP), self.directory(QUEUED), keys)
+            tmp, queued = self.directory(layout.TMP), self.directory(QUEUED)
+            batch = Batch(self.path, self._root, tmp, queued, keys)
             ids, new = batch.store(submissions, now)
         except OSError as error:
             raise refusal(self.path, error) from None

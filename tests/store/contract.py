@@ -92,6 +92,27 @@ class StoreContract:
             store.intake([submission(), submission(size=len(BODY) + 1)], NOW)
         assert store.count(STATES) == 0
 
+    @pytest.mark.parametrize("state", STATES)
+    def test_no_two_messages_have_one_id(
+        self, store: Store, monkeypatch: pytest.MonkeyPatch, state: str
+    ) -> None:
+        """Whatever their chance, with a clock that stands still, and wherever the first one is by then."""
+        chances = iter([7] * 9 + [8])
+        monkeypatch.setattr(os, "urandom", lambda octets: next(chances).to_bytes(octets, "big"))
+        first = put(store)
+        events = {
+            "deferred": results(NOW, b=NOW + 300),
+            "delivered": results(NOW, b="delivered"),
+            "failed": results(NOW, b="failed"),
+        }
+        if state in events:
+            record(store, first, events[state])
+        assert store.read(first).state == state
+        second = put(store)
+        assert first != second
+        assert sorted(store.ids(STATES)) == [first, second]
+        assert next(chances, None) is None, "an id that was in use was not drawn again"
+
     # --- keys ---
 
     def test_the_same_key_and_message_give_the_same_id(self, store: Store) -> None:

@@ -66,7 +66,9 @@ class Sqlite:
                         raise MailstromError(f"the key is of {known[0][0]}", None, DATA)
                     ids.append(known[0][0])
                     continue
-                ids.append(id := new_id(now, new[-1] if new else ""))
+                while self._rows("select 1 from message where id = ?", id := new_id(now, *new[-1:])):
+                    continue
+                ids.append(id)
                 new.append(id)
                 due = now if envelope.at is None else envelope.at
                 self._db.execute(

@@ -20,12 +20,13 @@ from mailstrom_cli.errors import (
     MailstromError,
     NoSpool,
 )
+from mailstrom_cli.mail.status import STATES
 from mailstrom_cli.store.layout import DIRECTORIES
 from mailstrom_cli.store.spool import Spool, open_store
 from tests.peers.needs import lacking
 
 from .contract import put, record
-from .samples import NOW, results, submission
+from .samples import NOW, results, submission, visible
 
 
 def refused(path: object) -> MailstromError:
@@ -243,19 +244,30 @@ def test_without_create_there_is_a_spool_or_an_error(tmp_path: Path, root: Path)
 
 
 SUBMIT_TOGETHER = """
-import os, sys
+import os, random, sys
 from mailstrom_cli.store.spool import open_store
-from tests.store.samples import NOW, submission
+from tests.store.samples import NOW, results, submission
+if sys.argv[2]:
+    os.urandom = lambda octets: random.randrange(256).to_bytes(octets, "big")
 sys.stdin.readline()
-for _ in range(10):
-    print(*open_store(sys.argv[1]).intake([submission()], NOW))
+for number in range(10):
+    store = open_store(sys.argv[1])
+    ids = store.intake([submission()], NOW)
+    if sys.argv[2]:
+        with store.lease(*ids) as lease:
+            lease.record(results(NOW, b=("delivered", "failed", NOW + 300)[number % 3]))
+    print(*ids)
 """
 
 
-def test_parallel_submits_to_a_new_spool_with_a_frozen_clock_get_each_its_own_id(root: Path) -> None:
+@pytest.mark.parametrize("few", ["", "few"])
+def test_parallel_submits_to_a_new_spool_with_a_frozen_clock_get_each_its_own_id(
+    root: Path, few: str
+) -> None:
+    """few: of 256 ids each is drawn again and again, and messages move from state to state meanwhile."""
     started = [
         subprocess.Popen(
-            [sys.executable, "-c", SUBMIT_TOGETHER, str(root)],
+            [sys.executable, "-c", SUBMIT_TOGETHER, str(root), few],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -272,5 +284,6 @@ def test_parallel_submits_to_a_new_spool_with_a_frozen_clock_get_each_its_own_id
     ids = [id for some in told for id in some]
     assert len(set(ids)) == 200
     store = open_store(str(root))
-    assert list(store.ids(["queued"])) == sorted(ids)
+    assert list(store.ids(STATES)) == sorted(ids)
+    assert sorted(visible(root)) == sorted(ids), "two messages have one id"
     assert list((root / "tmp").iterdir()) == []
