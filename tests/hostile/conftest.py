@@ -6,6 +6,7 @@ import ssl
 
 import pytest
 
+from ..scenario.conftest import mailstrom  # noqa: F401
 from ..transport.conftest import sender  # noqa: F401
 from .cells import Cell, cells
 from .running import run
