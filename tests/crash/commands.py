@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import sys
 import time
 from collections import Counter
 from typing import TYPE_CHECKING
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 
     from mailstrom_cli.store.entry import Entry
 
-    from .halt import Done
+    from .halt import Done, Halted
 
 SYNCS = ("fsync", "syncfs", "rename", "renameat", "renameat2", "write")
 """What orders the others, and what is told."""
@@ -29,17 +31,28 @@ TALKS = ("sendto", "recvfrom")
 """What a delivery does besides: cut between a server's reply and its record."""
 
 
-LOGGED = re.compile(r"\d{4}-\d\d-\d\dT\S+Z (error|warning): ")
+WHATEVER_IS_UNWRITTEN = """
+import sys
+from mailstrom_cli.store import commit
+commit.MUCH = 1 << 40
+from mailstrom_cli.__main__ import main
+sys.exit(main())
+"""
+LARGE = (sys.executable, "-c", WHATEVER_IS_UNWRITTEN)
+"""mailstrom, where a large batch is one commit however much of others' is unwritten."""
+
+LOGGED = re.compile(r"\d{4}-\d\d-\d\dT\S+Z (error|warning|info): ")
 
 
 class Command:
     """One command, and what it works on. calls: those after which it can be cut.  boundaries: those in the
-    short form, and for a `large` one in the long form, too."""
+    short form, and for a `large` one in the long form, too.  endless: it has to be told to end."""
 
     name = ""
     large = False
+    endless = False
     expected = "write"
-    """A call that it makes; a large batch is one commit, unless much of others' is unwritten."""
+    """A call that it makes."""
     calls: Sequence[str] = CHANGES
     boundaries: Sequence[str] = SYNCS
 
@@ -51,6 +64,9 @@ class Command:
 
     def stdin(self, place: Place) -> bytes:
         return b""
+
+    def meanwhile(self, place: Place, running: Halted) -> None:
+        """What happens beside it."""
 
     def after(self, place: Place, done: Done, found: dict[str, Entry]) -> str:
         """Check what the cut has left, and what becomes of it; the outcome in a word."""
@@ -75,7 +91,7 @@ class Submit(Command):
             _ = place.mail(create=True).store
 
     def words(self, place: Place) -> list[str]:
-        words = [*MAILSTROM, "submit", *self._options]
+        words = [*(LARGE if self._count >= MANY else MAILSTROM), "submit", *self._options]
         if "--mbox" not in self._options:
             return words + place.files(self._count, *self._sizes)
         box = place.beside / "mbox"
@@ -109,6 +125,8 @@ class Submit(Command):
 def check_told(done: Done) -> None:
     """What a command says that came to its end: success, or in a line and a hint why there was none. A flush
     logs besides what it meets."""
+    assert "Traceback" not in done.err
+    assert "internal error" not in done.err
     lines = [line for line in done.err.splitlines() if not LOGGED.match(line)]
     if done.code == 0:
         assert lines == []
@@ -145,10 +163,11 @@ class Flush(Command):
 
     def before(self, place: Place) -> None:
         mail = place.mail(create=True)
+        place.ids = [mail.submit(place.message("done@example.net"), Request()).id]
+        mail.flush()
         to = ("b@example.net", "b@example.net, defer@example.net", "reject@example.net", "c@example.net")
-        place.ids = [mail.submit(place.message(one), Request()).id for one in to]
-        if self._swept:
-            mail.store.mark(SWEPT, time.time())
+        place.ids += [mail.submit(place.message(one), Request()).id for one in to]
+        mail.store.mark(SWEPT, time.time() if self._swept else 0.0)
 
     def words(self, place: Place) -> list[str]:
         return [*MAILSTROM, "flush"]
@@ -159,7 +178,8 @@ class Flush(Command):
         assert sorted(found) == sorted(place.ids), "accepted and lost"
         mail = finish(place)
         ends = [mail.entry(id) for id in place.ids]
-        assert [entry.state for entry in ends] == [DELIVERED, DELIVERED, FAILED, DELIVERED]
+        assert [entry.state for entry in ends[:5]] == [DELIVERED, DELIVERED, DELIVERED, FAILED, DELIVERED]
+        assert all(entry.state == DELIVERED for entry in ends[5:])
         times = Counter(place.server.delivered())
         wanted = {
             (r.address, entry.envelope.message_id)
@@ -169,7 +189,31 @@ class Flush(Command):
         }
         assert set(times) == wanted, "recorded as delivered and never sent"
         assert max(times.values()) <= 2, "sent again and again"
+        on_record = [times[at] for at in times if at[0] == "done@example.net"]
+        assert on_record == [1], "sent again what was on the disk as delivered"
         return f"{times.total() - len(times)} again"
+
+
+class Run(Flush):
+    """It delivers what is there, and then what is submitted beside it."""
+
+    endless = True
+
+    def __init__(self) -> None:
+        super().__init__("run", swept=True)
+
+    def words(self, place: Place) -> list[str]:
+        return [*MAILSTROM, "run"]
+
+    def meanwhile(self, place: Place, running: Halted) -> None:
+        for another in (True, False):
+            while os.listdir(place.spool / "queued"):
+                time.sleep(0.005)
+                if running.over:
+                    return
+            if another:
+                place.ids.append(place.mail().submit(place.message(), Request()).id)
+        running.terminate()
 
 
 class Expire(Command):
@@ -238,6 +282,7 @@ COMMANDS: list[Command] = [
     Sendmail(),
     Flush("flush", swept=True),
     Flush("flush and sweep", swept=False),
+    Run(),
     Expire(),
     Work("hold"),
     Work("release", "b@example.net", "hold"),

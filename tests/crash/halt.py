@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from tests.peers.needs import lacking, need
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 HERE = Path(__file__).parents[2]
 MAILSTROM = (sys.executable, "-m", "mailstrom_cli")
@@ -39,7 +40,11 @@ CHANGES = (
     *("fsync", "fdatasync", "syncfs"),
 )
 """What changes a file system, or makes a change durable."""
-CALLS = re.compile(r"^(?:\d+ +)?([a-z0-9_]+)\(")
+CALLS = re.compile(r"^(?:(\d+) +)?([a-z0-9_]+)\(")
+FAST = ("--seccomp-bpf", "-f")
+"""What is not traced is not slowed down: a start is five times as fast. But no signal can be sent then."""
+FOR_EVER = 1 << 30
+"""Microseconds."""
 
 
 @dataclass
@@ -56,7 +61,8 @@ class Halted:
     """A command, from `with` on until after one of its calls, or its end.
 
     calls: the names of those that are listed.  before: the list up to where it halts, as an earlier run made
-    it; an empty one: nowhere.
+    it; an empty one: nowhere.  to_be_killed: it never goes on, which is faster.  meanwhile: is done beside
+    it, and ends when `over` is true.
     """
 
     def __init__(
@@ -66,17 +72,25 @@ class Halted:
         before: Sequence[str],
         environment: Mapping[str, str],
         stdin: bytes = b"",
+        meanwhile: Callable[[Halted], None] | None = None,
+        *,
+        to_be_killed: bool = False,
     ) -> None:
-        self._trace = [need("strace"), "-e", f"trace={','.join(calls)}"]
+        fast, halt = (FAST, f"delay_exit={FOR_EVER}") if to_be_killed else ((), "signal=STOP")
+        self._trace = [need("strace"), *fast, "-e", f"trace={','.join(calls)}"]
         if before:
             number = before.count(before[-1])  # strace counts the calls of each name
-            self._trace += ["-e", f"inject={before[-1]}:signal=STOP:when={number}"]
+            self._trace += ["-e", f"inject={before[-1]}:{halt}:when={number}"]
         self._command = command
         self._environment = environment
         self._stdin = stdin
+        self._meanwhile = meanwhile
+        self._first = ""  # the number of its first process
         self.halted = False
+        self.over = False
+        """It has halted, or ended."""
         self.calls: list[str] = []
-        """The names of those it has made, in order."""
+        """The names of those that its first process has made, in order."""
 
     def __enter__(self) -> Halted:
         reader, writer = os.pipe()
@@ -102,22 +116,43 @@ class Halted:
             self._process.stdin.write(self._stdin)  # which a pipe can hold
             self._process.stdin.close()
             self._process.stdin = None
-        self._follow()
+        beside = threading.Thread(target=self._meanwhile, args=(self,)) if self._meanwhile else None
+        if beside:
+            beside.start()
+        try:
+            self._follow()
+        finally:
+            self.over = True
+            if beside:
+                beside.join()
         return self
 
     def _follow(self) -> None:
         for line in self._told:
-            if line.startswith(b"--- stopped by SIGSTOP"):
+            if found := CALLS.match(line.decode(errors="replace")):
+                self._first = self._first or found[1]
+                if found[1] == self._first:
+                    self.calls.append(found[2])
+            if line.startswith(b"--- stopped by SIGSTOP") or line.endswith(b"(DELAYED)\n"):
                 self.halted = True
                 return
-            if found := CALLS.match(line.decode(errors="replace")):
-                self.calls.append(found[1])
 
-    def go_on(self) -> Done:
-        """To its end."""
-        (child,) = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split()
-        os.kill(int(child), signal.SIGCONT)
+    def go_on(self, *, terminate: bool = False) -> Done:
+        """To its end, which is asked for."""
+        self._signal(signal.SIGCONT)
+        if terminate:
+            self.terminate()
         return self.end()
+
+    def terminate(self) -> None:
+        """Ask it to end."""
+        self._signal(signal.SIGTERM)
+
+    def _signal(self, number: int) -> None:
+        tracer = self._process.pid
+        for child in Path(f"/proc/{tracer}/task/{tracer}/children").read_text().split():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(child), number)
 
     def kill(self) -> Done:
         """At once."""
@@ -140,6 +175,6 @@ class Halted:
 
 def need_strace() -> None:
     """strace, and the right to use it."""
-    trial = [need("strace"), "-o", "/dev/null", "-e", "inject=fsync:signal=STOP:when=1", "true"]
+    trial = [need("strace"), *FAST, "-o", "/dev/null", "-e", "inject=fsync:delay_exit=1:when=1", "true"]
     if subprocess.run(trial, capture_output=True).returncode != 0:
         lacking("strace may not trace here")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections import Counter
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from mailstrom_cli.config.via import parse_via
 from mailstrom_cli.errors import NoSpool
 from mailstrom_cli.mail.status import STATES, UNFINISHED
 from mailstrom_cli.queue.flush import sweep
+from mailstrom_cli.store.check import Check
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -91,12 +93,24 @@ class Place:
 # --- what is looked at after a cut ---
 
 
+SWEPT_UP = re.compile(r"nobody looks for it here$")
+"""An error that the next sweep mends: a move is on the disk, and its reason is not (g in `store.spool`)."""
+
+
+def faults(place: Place) -> list[str]:
+    """What `mailstrom check-spool` says of errors and warnings."""
+    found = Check(str(place.spool), time.time())
+    return [f"{one.severity}: {one.where}: {one.what}" for one in found if one.left]
+
+
 def look(place: Place) -> dict[str, Entry]:
     """Every message that is visible, by id: each is whole, and in one state. None was damaged."""
     try:
         store = place.mail().store
     except NoSpool:
         return {}
+    wrong = [found for found in faults(place) if not SWEPT_UP.search(found)]
+    assert wrong == [], "check-spool finds what no sweep puts right"
     damaged = list((place.spool / "corrupt").iterdir()) if (place.spool / "corrupt").exists() else []
     assert damaged == [], "set aside"
     found: dict[str, Entry] = {}
@@ -124,4 +138,5 @@ def finish(place: Place) -> Mailstrom:
     mail.store.sweep(time.time() + 7200, 0.0, 0.0)  # an hour later nobody is at what lies in tmp/
     left = os.listdir(place.spool / "tmp")
     assert left == [], "left in tmp/"
+    assert faults(place) == [], "check-spool finds what nobody put right"
     return mail
