@@ -7,7 +7,6 @@ import logging
 import os
 import random
 import signal
-import threading
 import time
 
 from mailstrom_cli.errors import TEMPORARY, MailstromError
@@ -16,7 +15,7 @@ from mailstrom_cli.net.notify import notify
 from mailstrom_cli.queue.descriptors import fitting
 from mailstrom_cli.queue.flush import SWEEP_SECONDS, sweep, with_room
 from mailstrom_cli.queue.scheduler import Scheduler
-from mailstrom_cli.queue.stopping import stopped_by_signals
+from mailstrom_cli.queue.stopping import on_signals, stopped_by_signals
 from mailstrom_cli.queue.trigger import ALL, FLUSH, FULL, Lines
 from mailstrom_cli.queue.trouble import of_the_loop
 from mailstrom_cli.transport.registry import Transports
@@ -82,13 +81,15 @@ class _Runner:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
+        with on_signals({signal.SIGHUP: self._on_hangup}):
+            await self._serve()
+
+    async def _serve(self) -> None:
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(of_the_loop)
         # Listen first, then look: a submit in between is seen twice rather than never.
         trigger = self._store.listen()
         loop.add_reader(trigger, self._on_trigger, trigger)
-        if threading.current_thread() is threading.main_thread():
-            loop.add_signal_handler(signal.SIGHUP, self._on_hangup)
         self._look()
         self._begin(self._sweep_now_and_then())
         try:

@@ -7,12 +7,14 @@ import logging
 import signal
 import threading
 from contextlib import contextmanager
+from functools import partial
 
 from mailstrom_cli.net.notify import notify
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Mapping
+    from types import FrameType
 
     from mailstrom_cli.queue.scheduler import Scheduler
 
@@ -46,17 +48,27 @@ def stopped_by_signals(scheduler: Scheduler, level: int) -> Iterator[Stopping]:
     """SIGTERM and SIGINT stop the scheduler while this lasts. Only the main thread hears signals; in another
     one, and afterwards, they mean to the caller what they meant before. level: of the log line."""
     stopping = Stopping(scheduler, level)
-    if threading.current_thread() is not threading.main_thread():
+    with on_signals({number: partial(stopping, number) for number in SIGNALS}):
         yield stopping
+
+
+@contextmanager
+def on_signals(do: Mapping[int, Callable[[], object]]) -> Iterator[None]:
+    """While this lasts, have the running loop do this when a signal comes. Unlike what
+    `loop.add_signal_handler` does, it needs no descriptor that can be read and written: that only wakes the
+    loop."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
         return
     loop = asyncio.get_running_loop()
-    before = {number: signal.getsignal(number) for number in SIGNALS}
-    for number in SIGNALS:
-        loop.add_signal_handler(number, stopping, number)
+
+    def heard(number: int, frame: FrameType | None) -> None:
+        loop.call_soon_threadsafe(do[number])
+
+    before = {number: signal.signal(number, heard) for number in do}
     try:
-        yield stopping
+        yield
     finally:
         for number, handler in before.items():
-            loop.remove_signal_handler(number)
             if handler is not None:
                 signal.signal(number, handler)

@@ -30,8 +30,6 @@ CODES = {"submit": {OK, CANT_CREATE, TEMPORARY}, "flush": {OK, TEMPORARY}, "run"
 BACK_OFF = 300.0
 """Seconds that an attempt may be put off; see scenario.CONFIG."""
 HOUR = 3600.0
-PIPE = re.compile("^error: internal error, RuntimeError: .Errno 5", re.M)
-"""What asyncio makes of an fstat that fails on its own socket; no socket's does."""
 
 
 class Problems(list[str]):
@@ -86,12 +84,9 @@ def _opened(world: World) -> Iterator[Spool | None]:
 
 def _check_words(world: World, outcome: Outcome, fault: Fault | None, problems: Problems) -> None:
     """The exit code is one that the contract has for it, it says why, and nothing is called a bug of ours."""
-    if fault is not None and fault.kind == ON and PIPE.search(outcome.err):
-        return
     for bad in ("Traceback", "internal error", "Exception ignored", "never retrieved", "never awaited"):
         problems.unless(bad not in outcome.err, f"stderr: {bad}")
-    deaf = world.scenario.command == "run" and fault is not None and fault.deafens
-    if fault is not None and (fault.kind == KILL or (deaf and outcome.code == -SIGKILL)):
+    if fault is not None and fault.kind == KILL:
         problems.unless(outcome.code == -SIGKILL, f"exit {outcome.code}, and it was killed")
         return
     command = world.scenario.command

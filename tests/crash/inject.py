@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
 KILL, ONCE, ON = "kill", "once", "on"
 
-HEARING = 1.0
-"""Seconds after which one that may not hear SIGTERM did not."""
 SILENCE = 2.5
 """Seconds that a `run` may take for a message without a word: it looks for what it missed after one."""
 
@@ -71,10 +69,10 @@ class Fault:
         return f"inject={self.call.name}:{what}:when={self.call.number}{'+' * (self.kind == ON)}"
 
     @property
-    def deafens(self) -> bool:
-        """Whether a `run` hears no signal any more: of one asyncio is told by a write to a socket of its own,
-        which it reads, and every such call fails."""
-        return self.kind == ON and self.call.name in ("write", "recvfrom")
+    def spins(self) -> bool:
+        """Whether asyncio turns round and round: what wakes it is a socket of its own, which can be read as
+        long as every such call fails."""
+        return self.kind == ON and self.call.name == "recvfrom"
 
     def __str__(self) -> str:
         return f"{self.kind} {self.error}".strip() + f" at {self.call} ({self.call.name} {self.call.number})"
@@ -173,8 +171,6 @@ def run(world: World, strace: str, fault: Fault | None = None, patience: float =
             if world.scenario.command == "run":
                 _attend(world, child, errors, patience)
                 child.send_signal(signal.SIGTERM)
-                if fault is not None and fault.deafens:
-                    _end(child)
             out = child.stdout.read()
             listener.join()
             child.wait()
@@ -184,14 +180,6 @@ def run(world: World, strace: str, fault: Fault | None = None, patience: float =
     world.sink.quiet()
     calls = trace.read(log.read_text(errors="replace"), world.spool)
     return Outcome(child.returncode, out, "".join(errors), calls, late.is_set())
-
-
-def _end(child: subprocess.Popen[str]) -> None:
-    """Kill what has not heard SIGTERM."""
-    try:
-        child.wait(HEARING)
-    except subprocess.TimeoutExpired:
-        child.kill()
 
 
 def _attend(world: World, child: subprocess.Popen[str], errors: list[str], patience: float) -> None:

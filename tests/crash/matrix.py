@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 BUSY = 300
 """How many calls of one name more than usual are a busy loop."""
+IDLE = 3
+"""How many `run` are under way for each processor: what one does most is wait for its next try."""
 TRIES = 4
 """How often a run is repeated that did not come by the point as the first one did: other programs on the
 machine can make a difference."""
@@ -83,7 +85,7 @@ def verdict(plan: Plan, fault: Fault, folder: Path, strace: str, patience: float
                 continue
             problems = _checked(world, outcome, fault)
             many = sum(call.name == fault.call.name for call in outcome.calls)
-            if not fault.deafens and many > plan.usual[fault.call.name] + BUSY:
+            if not fault.spins and many > plan.usual[fault.call.name] + BUSY:
                 problems.append(f"{many} calls of {fault.call.name}")
         if not problems:
             shutil.rmtree(folder)
@@ -105,14 +107,15 @@ def _checked(world: World, outcome: Outcome, fault: Fault) -> list[str]:
 def verdicts(
     plan: Plan, faults: Iterable[Fault], folder: Path, strace: str, patience: float = 0.0
 ) -> Iterator[Verdict]:
-    """What comes of each, in order; as many at a time as there are processors.
+    """What comes of each, in order; several at a time.
 
     In processes: a lock that one thread takes would go on while another one starts a program, which has all
     descriptors for a moment.
     """
     todo = list(faults)
     places = [folder / str(number) for number in range(len(todo))]
-    with ProcessPoolExecutor(os.cpu_count(), multiprocessing.get_context("spawn")) as pool:
+    jobs = (os.cpu_count() or 1) * (IDLE if plan.scenario.command == "run" and patience else 1)
+    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
         yield from pool.map(
-            verdict, repeat(plan), todo, places, repeat(strace), repeat(patience), chunksize=4
+            verdict, repeat(plan), todo, places, repeat(strace), repeat(patience), chunksize=2
         )
