@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-
-import pytest
+from typing import TYPE_CHECKING
 
 from mailstrom_cli.queue.stopping import on_signals
+
+if TYPE_CHECKING:
+    import pytest
 
 
 def _fails(*_: object) -> int:
