@@ -13,17 +13,17 @@ from mailstrom_cli.errors import TEMPORARY, MailstromError, NoRoom
 from mailstrom_cli.mail.status import UNFINISHED
 from mailstrom_cli.policy import retry
 from mailstrom_cli.queue.descriptors import fitting
-from mailstrom_cli.queue.processes import in_processes, share, worthwhile
+from mailstrom_cli.queue.processes import in_processes, portions, share, worthwhile
 from mailstrom_cli.queue.scheduler import Scheduler
 from mailstrom_cli.queue.stopping import stopped_by_signals
 from mailstrom_cli.queue.trigger import ALL, flush_lines
 from mailstrom_cli.queue.trouble import of_the_loop
-from mailstrom_cli.store.base import SWEPT, Scheduled
+from mailstrom_cli.store.base import SWEPT
 from mailstrom_cli.transport.registry import Transports
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from typing import TypeVar
 
     from mailstrom_cli.config.schema import Settings
@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 log = logging.getLogger("mailstrom")
 
 SWEEP_SECONDS = 3600.0
+AGED = "aged"  # the mark of the time by which the last sweep judged what is past its retention
+AGED_SECONDS = 86_400.0
+"""By how much more mail may age from one sweep to the next, which is an hour later or more."""
 PATIENCE = 900.0
 """Seconds that `flush` waits for a `run` to make its pass: as long as a server may take for one message."""
 
@@ -60,7 +63,7 @@ def flush(
     listed = (
         item.id for item in store.scheduled() if everything or retry.to_look_at(item.due, now, settings.retry)
     )
-    todo = ids or list(dict.fromkeys(listed))
+    todo = ids or sorted(set(listed))
     if with_room(settings, store, partial(someone_runs, store)):
         before = {id: _waiting(store, id, now, settings, insist=insist) for id in todo}
         if all(store.wake(line) for line in flush_lines([ALL] if everything else ids)):
@@ -69,13 +72,8 @@ def flush(
                 return
     fitted = fitting(settings)
     count = worthwhile(len(todo), fitted) if may_fork and on_result is None else 1
-    shared = share(fitted, count)
-    in_processes(
-        [
-            partial(_deliver, shared, store, todo[part::count], insist, on_result, seconds)
-            for part in range(count)
-        ]
-    )
+    work = partial(_deliver, share(fitted, count), store, portions(todo, count), insist, on_result, seconds)
+    in_processes([work] * count)
     if not 0 <= time.time() - (store.mark(SWEPT) or 0.0) < SWEEP_SECONDS:  # a clock may have been ahead
         sweep(settings, store)
 
@@ -83,12 +81,14 @@ def flush(
 def _deliver(
     settings: Settings,
     store: Store,
-    ids: Sequence[str],
+    ids: Iterator[Sequence[str]],
     force: bool,
     on_result: OnResult | None,
     seconds: float | None,
 ) -> None:
-    asyncio.run(_flush(settings, store, ids, force, on_result, seconds))
+    with asyncio.Runner() as runner:
+        runner.get_loop()  # first: where none is to be had, nothing is left that waits for it
+        runner.run(_flush(settings, store, ids, force, on_result, seconds))
 
 
 def with_room(settings: Settings, store: Store, do: Callable[[], T]) -> T:
@@ -154,7 +154,7 @@ def _unchanged(store: Store, id: str, waiting: dict[str, RecipientState]) -> dic
 async def _flush(
     settings: Settings,
     store: Store,
-    ids: Sequence[str],
+    ids: Iterator[Sequence[str]],
     force: bool,
     on_result: OnResult | None,
     seconds: float | None,
@@ -164,10 +164,7 @@ async def _flush(
     rng = random.Random()  # noqa: S311  (jitter and shuffling)
     transports = Transports(settings, rng)
     scheduler = Scheduler(store, settings, transports, time.time, rng, on_result, once=True)
-    if force:
-        scheduler.force(ids)
-    else:
-        scheduler.load(Scheduled(id, 0.0) for id in ids)
+    scheduler.draw(ids, forced=force)
     if seconds is not None:
         loop.call_later(seconds, scheduler.stop)
         loop.call_later(seconds, scheduler.cancel)
@@ -188,6 +185,16 @@ def sweep(settings: Settings, store: Store) -> None:
     """Remove what is past its retention and what crashes left; that it fails costs nothing but room."""
     now = time.time()
     try:
-        store.sweep(now, now - settings.retention.delivered, now - settings.retention.failed)
+        aged = _aged(store, now)
+        store.sweep(now, aged - settings.retention.delivered, aged - settings.retention.failed)
     except (OSError, MailstromError) as error:
         log.error("sweeping the spool failed: %s", error)
+
+
+def _aged(store: Store, now: float) -> float:
+    """The time that decides what is past its retention: the clock's, but at most AGED_SECONDS more than at
+    the last sweep. A clock that is far ahead for a while makes nothing old."""
+    before = store.mark(AGED)
+    aged = now if before is None else min(now, before + AGED_SECONDS)
+    store.mark(AGED, aged)
+    return aged

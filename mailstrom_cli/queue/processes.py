@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import struct
 import threading
 from contextlib import contextmanager
 
@@ -18,7 +19,8 @@ from mailstrom_cli.values import replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from io import RawIOBase
     from types import FrameType
 
     from mailstrom_cli.config.schema import Settings
@@ -27,6 +29,12 @@ log = logging.getLogger("mailstrom")
 
 SHARE = 500
 """Messages that are worth a process of their own."""
+PORTION = 25
+"""Messages that a process takes at a time: with few, they end at about the same time."""
+PORTIONS = 1024
+"""At most so many: their numbers, of four octets, have to fit into the smallest pipe."""
+
+_NUMBER = struct.Struct("@I")
 
 
 def worthwhile(messages: int, settings: Settings) -> int:
@@ -52,6 +60,30 @@ def share(settings: Settings, processes: int) -> Settings:
     )
 
 
+def portions(ids: Sequence[str], processes: int) -> Iterator[Sequence[str]]:
+    """The ids in portions, each of which goes to one of the processes that are forked from here and draw from
+    this: whoever is done first draws the next, and none is left with a long rest of slow ones."""
+    size = max(PORTION, -(-len(ids) // PORTIONS))
+    begins: Iterable[int] = range(0, len(ids), size)
+    if processes > 1:
+        begins = _drawn(begins)
+    return (ids[begin : begin + size] for begin in begins)
+
+
+def _drawn(numbers: Iterable[int]) -> Iterator[int]:
+    """Numbers out of a pipe that was filled with them: a read takes one whole, whoever else reads."""
+    source, end = os.pipe()
+    with open(end, "wb") as writing:
+        writing.write(b"".join(map(_NUMBER.pack, numbers)))
+    return _read(open(source, "rb", buffering=0))
+
+
+def _read(source: RawIOBase) -> Iterator[int]:
+    with source:
+        while number := source.read(_NUMBER.size):
+            yield _NUMBER.unpack(number)[0]
+
+
 def in_processes(work: Sequence[Callable[[], None]]) -> None:
     """Do each piece of work in a process of its own, the first one in this. Whatever ends this one early ends
     the others. Raises MailstromError when one of them failed, which has told why."""
@@ -60,10 +92,16 @@ def in_processes(work: Sequence[Callable[[], None]]) -> None:
         return
     with _sigterm_passed_on(_Children()) as children:
         try:
+            here = [work[0]]
             for piece in work[1:]:
-                children.fork(piece)
-            if not children.stopped:
-                work[0]()
+                try:
+                    children.fork(piece)
+                except OSError as error:
+                    log.warning("no other process is to be had: %s", error.strerror)
+                    here.append(piece)
+            for piece in here:
+                if not children.stopped:
+                    piece()
             children.wait()
         except BaseException:
             children.stop()

@@ -15,7 +15,7 @@ import asyncio
 import logging
 from collections import deque
 
-from mailstrom_cli.errors import TEMPORARY, MailstromError, NoSuchMessage
+from mailstrom_cli.errors import MailstromError, NoSuchMessage
 from mailstrom_cli.mail.status import UNFINISHED
 from mailstrom_cli.policy import retry
 from mailstrom_cli.policy.routing import Router
@@ -25,13 +25,13 @@ from mailstrom_cli.queue.destinations import Destinations
 from mailstrom_cli.queue.leases import Leases
 from mailstrom_cli.queue.line import ENOUGH, UNKNOWN, Waiting, stream_of
 from mailstrom_cli.queue.slots import Slots
-from mailstrom_cli.queue.trouble import BUSY_SECONDS, Trouble
+from mailstrom_cli.queue.trouble import BUSY_SECONDS, Trouble, not_recorded, not_tried
 from mailstrom_cli.store.base import DamagedMessage
 from mailstrom_cli.transport.base import NotRecorded
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from random import Random
 
     from mailstrom_cli.config.schema import Settings
@@ -50,6 +50,8 @@ log = logging.getLogger("mailstrom")
 PLANNED_AT_ONCE, PLANNED_AHEAD = 100, 500
 """Messages planned before attempts get their turn: few while somebody may connect, so that the first one
 leaves at once from a long queue; else more than leave meanwhile, so that those for one next hop meet."""
+ONE_HOP_AHEAD, MANY_HOPS_AHEAD = 50, 1000
+"""Messages beyond which no more are drawn of what other processes draw from too."""
 LONGEST_SLEEP = 900.0
 """Seconds: the timer stands still while a machine is suspended, and time goes on."""
 
@@ -74,6 +76,7 @@ class Scheduler:
         self._on_result = on_result
         self._once = once
         self._calendar = Calendar()
+        self._supply: tuple[Iterator[Sequence[str]], bool] = (iter(()), False)  # and whether forced
         self._new: deque[str] = deque()  # just submitted: looked at before the backlog
         self._planned: dict[str, int] = {}  # in how many places a message waits or is attempted
         self._forced: set[str] = set()
@@ -82,8 +85,7 @@ class Scheduler:
         self._slots = Slots(settings.limits.connections, self._freed)
         self._destinations = self._no_destinations()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._leases = Leases(store)
-        self._stopping = False
+        self._leases, self._stopping = Leases(store), False
         self._disk_failed: OSError | None = None
 
     # --- what to do ---
@@ -98,6 +100,10 @@ class Scheduler:
         self._destinations.forget_parked()
         self._calendar.load(items, self._planned, self._latest())
         self._changed.set()
+
+    def draw(self, supply: Iterator[Sequence[str]], *, forced: bool) -> None:
+        """Try these now, drawing more when few are left: others may draw from the same supply."""
+        self._supply = supply, forced
 
     def announce(self, id: str) -> None:
         """Have a message looked at now that somebody has just submitted or changed."""
@@ -143,8 +149,8 @@ class Scheduler:
             task.cancel()
 
     async def run(self) -> None:
-        """Until `stop`, or with `once` until everything due was tried. Raises MailstromError when the outcome
-        of an attempt could not be recorded, and with `once` when a message could not be tried."""
+        """Until `stop`, or with `once` until all was tried. Raises MailstromError when an outcome could not
+        be recorded, and with `once` when a message could not be tried."""
         try:
             while True:
                 self._changed.clear()
@@ -159,17 +165,9 @@ class Scheduler:
         finally:
             self._stopping = True
         if self._disk_failed is not None:
-            raise MailstromError(
-                f"the outcome of an attempt could not be recorded: {self._disk_failed.strerror}",
-                "make room for the spool; until then mail may be delivered twice",
-                TEMPORARY,
-            )
+            raise not_recorded(self._disk_failed)
         if self._once and self._trouble.messages:
-            raise MailstromError(
-                f"{self._trouble.messages} of the messages could not be tried; the log says why",
-                "the next pass tries them again",
-                TEMPORARY,
-            )
+            raise not_tried(self._trouble.messages)
 
     async def _wait(self) -> None:
         """Until something changes or the next message is due."""
@@ -191,15 +189,28 @@ class Scheduler:
         now = self._clock() + retry.SLACK
         for _ in range(min(PLANNED_AT_ONCE, len(self._new))):
             self._plan(self._new.popleft(), now, new=True)
-        only = self._tools.router.only
-        if only is not None and self._destinations.waiting(only) >= ENOUGH:
+        if (only := self._tools.router.only) and self._destinations.waiting(only) >= ENOUGH:
             return bool(self._new)  # each attempt that ends has this looked at again
         for _ in range(PLANNED_AT_ONCE if self._slots.free else PLANNED_AHEAD):
             id = self._calendar.pop(now)
             if id is None:
-                return bool(self._new)
+                return self._draw() or bool(self._new)
             self._plan(id, now)
         return True
+
+    def _draw(self) -> bool:
+        """Have more of the supply looked at, unless there is enough to do; whether there was more."""
+        if self._tools.router.only:
+            enough = len(self._planned) >= ONE_HOP_AHEAD
+        else:
+            enough = len(self._planned) >= MANY_HOPS_AHEAD and not self._slots.free
+        supply, forced = self._supply
+        ids = () if enough else next(supply, ())
+        if forced:
+            self._forced.update(ids)
+        for id in ids:
+            self.add(id, 0.0)
+        return bool(ids)
 
     def _plan(self, id: str, now: float, *, new: bool = False) -> None:
         """Find a place to wait for each next hop of a message."""
@@ -306,15 +317,12 @@ class Scheduler:
             self._leave(id, again)
 
     async def _record(self, lease: Lease, event: Event, results: Sequence[Result]) -> None:
-        entry = await record(lease, event, self._give_up, self._disk_trouble)
+        entry = await record(lease, event, lambda: self._once or self._stopping, self._disk_trouble)
         self._disk_failed = None
         if results:
             log_results(entry, results)
             if self._on_result is not None:
                 self._on_result(entry, list(results))
-
-    def _give_up(self) -> bool:
-        return self._once or self._stopping
 
     def _disk_trouble(self, error: OSError) -> None:
         self._disk_failed = error

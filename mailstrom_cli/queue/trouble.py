@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from mailstrom_cli.errors import MailstromError
+from mailstrom_cli.errors import TEMPORARY, MailstromError, exhausted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,6 +25,8 @@ def of_the_loop(loop: AbstractEventLoop, context: dict[str, Any]) -> None:
     error = context.get("exception")
     if isinstance(error, OSError):
         log.error("%s: %s", context["message"], error)
+    elif error is not None and (lacking := exhausted(error)) is not None:
+        log.error("%s: %s", context["message"], lacking)
     else:
         log.error("internal error, %s", context["message"], exc_info=error)
 
@@ -44,6 +46,8 @@ class Trouble:
         """Log it; in how many seconds to look again."""
         if isinstance(error, MailstromError | OSError):
             log.error("%s: %s", id, error)
+        elif (lacking := exhausted(error)) is not None:
+            log.error("%s: %s", id, lacking)
         else:
             log.error("%s: internal error", id, exc_info=error)
         self._count[id] = count = self._count.get(id, 0) + 1
@@ -51,3 +55,20 @@ class Trouble:
 
     def over(self, id: str) -> None:
         self._count.pop(id, None)
+
+
+def not_recorded(error: OSError) -> MailstromError:
+    return MailstromError(
+        f"the outcome of an attempt could not be recorded: {error.strerror}",
+        "make room for the spool; until then mail may be delivered twice",
+        TEMPORARY,
+    )
+
+
+def not_tried(messages: int) -> MailstromError:
+    """How a pass ends that met trouble with so many."""
+    return MailstromError(
+        f"{messages} of the messages could not be tried; the log says why",
+        "the next pass tries them again",
+        TEMPORARY,
+    )

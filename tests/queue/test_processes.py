@@ -14,7 +14,7 @@ from mailstrom_cli.api import Mailstrom, Request
 from mailstrom_cli.config.schema import Limits, Settings, build
 from mailstrom_cli.errors import MailstromError
 from mailstrom_cli.queue import processes
-from mailstrom_cli.queue.processes import SHARE, in_processes, share, worthwhile
+from mailstrom_cli.queue.processes import PORTION, PORTIONS, SHARE, in_processes, portions, share, worthwhile
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -54,6 +54,31 @@ def test_each_works_in_a_process_of_its_own_and_the_first_in_this_one(tmp_path: 
     pids = [int((tmp_path / name).read_text()) for name in "abc"]
     assert pids[0] == os.getpid()
     assert len(set(pids)) == 3
+
+
+@pytest.mark.parametrize("count", [0, 1, PORTION, PORTION + 1, 1000, PORTION * PORTIONS + 1])
+@pytest.mark.parametrize("processes", [1, 2])
+def test_every_message_is_drawn_by_one_of_the_processes(tmp_path: Path, count: int, processes: int) -> None:
+    ids = [str(number) for number in range(count)]
+    supply = portions(ids, processes)
+
+    def child() -> None:
+        (tmp_path / str(os.getpid())).write_text(" ".join(id for portion in supply for id in portion))
+
+    in_processes([child] * processes)
+    drawn = [id for told in tmp_path.iterdir() for id in told.read_text().split()]
+    assert sorted(drawn, key=int) == ids
+
+
+def test_who_is_slow_draws_less(tmp_path: Path) -> None:
+    supply = portions([str(number) for number in range(10 * PORTION)], 2)
+    first = next(supply)  # and no more: the other one takes the rest
+
+    def child() -> None:
+        (tmp_path / "rest").write_text(" ".join(id for portion in supply for id in portion))
+
+    in_processes([lambda: None, child])
+    assert [*first, *(tmp_path / "rest").read_text().split()] == [str(n) for n in range(10 * PORTION)]
 
 
 def test_that_one_failed_is_told_when_all_have_ended(tmp_path: Path) -> None:
