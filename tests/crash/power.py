@@ -5,7 +5,8 @@
 
 A command runs until its n-th call and stands still. The disk is cut, the command killed, the disk mounted
 again; then it is looked at what is there, and the rest of the work is done as the next commands would do it.
-Of a large command that is done at the first and the last of each row of calls of one kind.
+Of a large command, and of a batch that goes on, that is done at the first and the last of each row of calls
+of one kind.
 """
 
 from __future__ import annotations
@@ -163,7 +164,8 @@ def do(task: Task) -> Told:
     with tempfile.TemporaryDirectory() as folder, Disk(task.kind) as disk:
         run = Cuts(disk, command, task.how, Path(folder) / "beside", survives=task.survives)
         try:
-            for number, before in enumerate(run.boundaries() if command.large else run.every()):
+            few = command.large or (task.survives and command.expected == "syncfs")
+            for number, before in enumerate(run.boundaries() if few else run.every()):
                 if number % task.parts == task.part and len(told.failures) < ENOUGH:
                     try:
                         run.one(before)
@@ -189,7 +191,7 @@ def main(names: Sequence[str]) -> int:
     cores = os.cpu_count() or 1
     tasks = [
         Task(kind, name, *way, part, cores)
-        for kind, name, way, part in itertools.product(kinds, commands, WAYS, range(cores))
+        for way, kind, name, part in itertools.product(WAYS, kinds, commands, range(cores))
     ]
     began = time.monotonic()
     cut, failed = Counter[tuple[str, str]](), Counter[tuple[str, str]]()
