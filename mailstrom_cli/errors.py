@@ -21,6 +21,8 @@ CONFIG = 78
 
 CHECK_SPOOL = "`mailstrom check-spool` tells what is wrong with the spool, and with --repair puts it right"
 
+_NOT_LOADED = ("Too many open files", "failed to map segment", "annot allocate")  # in the words of ld.so(8)
+
 
 class MailstromError(Exception):
     """Something a person can put right: `message` says what and where, `hint` what to do instead."""
@@ -43,6 +45,16 @@ class NoSuchMessage(MailstromError):
 
 class NoRoom(MailstromError):
     """The store is full, so that nothing more can be put on record."""
+
+
+def exhausted(error: BaseException) -> str | None:
+    """In words an error that is no OSError and yet means that this machine is out of something which comes
+    back: memory, or the descriptor or address space that a library of Python's needs. None for others."""
+    if isinstance(error, MemoryError):
+        return "out of memory"
+    if isinstance(error, ImportError) and any(reason in str(error) for reason in _NOT_LOADED):
+        return f"a library could not be loaded: {error}"
+    return None
 
 
 class NoSpool(MailstromError):
