@@ -74,8 +74,9 @@ class Mailstrom:
                 if time.perf_counter() - began > seconds:
                     raise TimeoutError(f"{arguments[0]} took more than {seconds:g} s")
                 time.sleep(0.005)
+                peak = max(peak, made.peak_mb())
                 if time.perf_counter() - looked > 0.2:  # a look stops the process for a moment
-                    peak, pss = max(peak, made.peak_mb()), max(pss, made.pss_mb())
+                    pss = max(pss, made.pss_mb())
                     looked = time.perf_counter()
             wall = time.perf_counter() - began
             assert child.stderr
