@@ -158,7 +158,7 @@ class SpoolLease:
         written = os.write(self._sidecar, line)
         if written != len(line):
             os.ftruncate(self._sidecar, self._length)
-            raise OSError(errno.ENOSPC, "only a part of the event could be written", layout.SIDECAR)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), layout.SIDECAR)  # a short write tells none
         self._length += written
 
     def _index(self) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from mailstrom_cli.errors import OS_ERROR
 from mailstrom_cli.store.base import SWEPT
 from mailstrom_cli.store.intake import MIN_INODES
 from tests.peers.process import wait_for
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from mailstrom_cli.api import Mailstrom
     from tests.peers.answers import Moment
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -183,6 +185,18 @@ CONNECTIONS = 2
 IN_HAND = 5 * CONNECTIONS  # more than are under way at once
 
 
+def pad(user: User, mail: Mailstrom, id: str, room: int) -> None:
+    """Leave so many octets of the page that a message's sidecar lies in."""
+    with mail.store.lease(id) as lease:  # type: ignore[union-attr]
+        sidecar = user.spool / lease.entry.state / id / "message.jsonl"
+        event = {"event": "other", "time": 1.0, "text": ""}
+        size = sidecar.stat().st_size
+        lease.record(event)
+        held = sidecar.stat().st_size
+        lease.record({**event, "text": "x" * (PAGE - held - (held - size) - room)})
+        assert sidecar.stat().st_size == PAGE - room
+
+
 class Delivery:
     """A spool with mail in it, and a server during whose reply something happens to the disk."""
 
@@ -194,16 +208,7 @@ class Delivery:
         self.user.submit_many(MESSAGES)
         mail = self.user.mail()
         for id in mail.store.ids(["queued"]):
-            with mail.store.lease(id) as lease:
-                size = (self.user.spool / "queued" / id / "message.jsonl").stat().st_size
-                event = {"event": "other", "time": 1.0, "text": ""}
-                lease.record(event)
-                size = (self.user.spool / "queued" / id / "message.jsonl").stat().st_size - size
-                held = (self.user.spool / "queued" / id / "message.jsonl").stat().st_size
-                event["text"] = "x" * (PAGE - held - size - room)
-                lease.record(event)
-            held = (self.user.spool / "queued" / id / "message.jsonl").stat().st_size
-            assert held == PAGE - room
+            pad(self.user, mail, id, room)
         mail.store.mark(SWEPT, 9e9)  # no pass makes room of its own
         mail.store.close()  # type: ignore[attr-defined]
 
@@ -319,6 +324,52 @@ def test_what_is_past_its_retention_makes_room_on_a_full_disk(delivery: Delivery
     assert user("flush").code == 0
     assert user.entries() == {}
     assert user.submit().code == 0
+
+
+@pytest.mark.parametrize("room", [0, 10])
+@pytest.mark.parametrize("word", ["hold", "release", "cancel", "retry"])
+def test_work_that_cannot_be_recorded_is_refused_and_done_when_there_is_room(
+    delivery: Delivery, word: str, room: int
+) -> None:
+    disk, user = delivery.disk, delivery.user
+    id = user("submit", stdin=user.message(to="reject@example.net")).out.strip()
+    if word == "release":
+        assert user("hold", id).code == 0
+    if word == "retry":
+        assert user("flush").code == 0
+    mail = user.mail()
+    pad(user, mail, id, room)
+    mail.store.close()  # type: ignore[attr-defined]
+    before = user.entries()[id]
+    disk.fill()
+    refused(user(word, id), FULL)
+    assert user.entries()[id] == before
+    sidecar = user.spool / before.state / id / "message.jsonl"
+    assert sidecar.stat().st_size == PAGE - room, "half a line is left"
+    disk.make_room()
+    assert user(word, id).code == 0
+    assert user.entries()[id] != before
+    assert user("check-spool").code == 0
+
+
+@pytest.mark.parametrize("out_of", ["room", "inodes"])
+def test_sendmail_on_a_full_disk_stores_nothing_and_says_so(tmp_path: Path, out_of: str) -> None:
+    with small(tmp_path / "disk", MEGABYTE, inodes=60) as disk:
+        user = User(disk.path / "spool", tmp_path / "log")
+        user.environment["HOME"] = str(tmp_path)
+        words = ("sendmail", "-i", "-f", "a@example.org", "b@example.net")
+        assert user.submit().code == 0
+        (old,) = user.entries()
+        disk.fill() if out_of == "room" else disk.use_inodes()
+        done = user(*words, stdin=user.message())
+        assert (done.code, done.out) == (OS_ERROR, "")
+        assert FULL in done.err
+        assert list(user.entries()) == [old]
+        assert user.left() == []
+        disk.make_room()
+        disk.give_inodes()
+        assert user(*words, stdin=user.message()).code == 0
+        assert len(user.entries()) == 2
 
 
 # --- read-only ---
