@@ -9,7 +9,7 @@ import os
 import time
 
 from mailstrom_cli.errors import NoSuchMessage
-from mailstrom_cli.mail.status import QUEUED, STATES
+from mailstrom_cli.mail.status import FAILED, QUEUED, STATES, UNFINISHED
 from mailstrom_cli.store import files, layout
 from mailstrom_cli.store.base import DamagedMessage
 from mailstrom_cli.store.corrupt import reason_for
@@ -94,8 +94,12 @@ class Tree:
                         continue  # it moved
 
     def names(self, directories: Sequence[str]) -> set[str]:
-        """The ids in some of the spool's directories."""
-        return set().union(*map(self._list, directories))
+        """The ids in some of the spool's directories. A message that moves meanwhile is among them: it moves
+        on in the order of STATES, and only a failed one goes back."""
+        wanted = [name for name in (*STATES, layout.CORRUPT) if name in directories]
+        if FAILED in wanted and wanted[0] in UNFINISHED:
+            wanted.insert(0, FAILED)
+        return set().union(*map(self._list, wanted))
 
     def _list(self, directory: str) -> list[str]:
         with below(self.path, directory):

@@ -12,6 +12,7 @@ import secrets
 import subprocess
 import sys
 import time
+import traceback
 
 from .lane import LANES, Lane
 
@@ -30,9 +31,13 @@ def main() -> int:
         return max(abs(process.wait()) for process in running)
     began = time.monotonic()
     lane = Lane(lanes[0], given.minutes * 60, given.seed)
-    problems = lane.soak().problems
+    try:
+        lane.soak()
+    except Exception as failure:
+        traceback.print_exc()
+        lane.books.problem(f"it ended early: {failure}")
     print(f"{lane.table()}\n    {time.monotonic() - began:7.0f}  seconds, seed {given.seed}", flush=True)
-    return 1 if problems else 0
+    return 1 if lane.books.problems else 0
 
 
 if __name__ == "__main__":

@@ -89,8 +89,9 @@ class Crowd:
             try:
                 out, err = process.communicate(stdin, seconds if kill_after is None else kill_after)
             except subprocess.TimeoutExpired:
-                late = True
-                kill(process)
+                late = kill_after is None and not ends(process)
+                if kill_after is not None or late:
+                    kill(process)
                 out, err = process.communicate()
         finally:
             with self._changed:
@@ -126,6 +127,13 @@ class Crowd:
         with self._changed:
             for process in self._live:
                 kill(process)
+
+
+def ends(process: subprocess.Popen[bytes]) -> bool:
+    """Whether it ends soon, since it was only the machine that stood still."""
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.communicate(timeout=30)
+    return process.poll() is not None
 
 
 def kill(process: subprocess.Popen[bytes]) -> None:
