@@ -15,8 +15,9 @@ from . import inject, matrix
 from .inject import KILL, ON, ONCE
 from .scenario import SCENARIOS
 
-PATIENCE = 7.0
-"""Seconds that a `run` has for trying again what failed: its first pause is 5."""
+PATIENCE = 12.0
+"""Seconds that a `run` has for trying again what failed: its first pause is 5, and the machine may be
+busy."""
 
 
 def arguments() -> argparse.Namespace:
@@ -56,6 +57,9 @@ def main() -> int:
             count.update(v.fault.kind for v in told)
             bad += [v for v in told if v.problems]
             print(f"{number:4}  {call!s:60}  {'  '.join(_short(v) for v in told)}", flush=True)
+            for verdict in told:
+                if verdict.problems:
+                    print(f"      {verdict}", flush=True)
         runs = [count[kind] for kind in (KILL, ONCE, ON)]
         rows.append((name, len(points), *runs, len(bad) - before, time.monotonic() - begun))
     for verdict in bad:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from .scenario import Letter, World
 
 CODES = {"submit": {OK, CANT_CREATE, TEMPORARY}, "flush": {OK, TEMPORARY}, "run": {OK, TEMPORARY}}
+SYNCS = ("fsync", "syncfs")
 BACK_OFF = 300.0
 """Seconds that an attempt may be put off; see scenario.CONFIG."""
 HOUR = 3600.0
@@ -91,6 +92,8 @@ def _check_words(world: World, outcome: Outcome, fault: Fault | None, problems: 
         return
     command = world.scenario.command
     problems.unless(outcome.code in CODES[command], f"exit {outcome.code}")
+    if command == "submit" and fault is not None and fault.call.name in SYNCS:
+        problems.unless(outcome.code != OK, "exit 0, and it is not known to be on the disk")
     if outcome.code != OK and not _mute(fault):
         problems.unless(re.search(r"^error: .", outcome.err, re.M), f"exit {outcome.code} without an error")
 

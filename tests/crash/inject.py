@@ -22,8 +22,11 @@ if TYPE_CHECKING:
 
 KILL, ONCE, ON = "kill", "once", "on"
 
-SILENCE = 2.5
+SILENCE = 4.0
 """Seconds that a `run` may take for a message without a word: it looks for what it missed after one."""
+
+LASTING = 1.5
+"""The most patience with what fails for ever: enough to see a busy loop."""
 
 _DISK = ("EIO", "ENOSPC", "EDQUOT")
 _NOTHING: tuple[str, ...] = ()
@@ -147,6 +150,7 @@ def run(world: World, strace: str, fault: Fault | None = None, patience: float =
         line += [f"trace={','.join({fault.call.name, *trace.TELLING})}", "-e", fault.option]
     given = world.scenario.given
     one = len(given) == 1
+    lasts = fault is not None and fault.kind == ON
     late = threading.Event()
     errors: list[str] = []
     with (
@@ -169,7 +173,7 @@ def run(world: World, strace: str, fault: Fault | None = None, patience: float =
         end.start()
         try:
             if world.scenario.command == "run":
-                _attend(world, child, errors, patience)
+                _attend(world, child, errors, min(patience, LASTING) if lasts else patience)
                 child.send_signal(signal.SIGTERM)
             out = child.stdout.read()
             listener.join()
@@ -183,8 +187,8 @@ def run(world: World, strace: str, fault: Fault | None = None, patience: float =
 
 
 def _attend(world: World, child: subprocess.Popen[str], errors: list[str], patience: float) -> None:
-    """Beside a `run`: submit what is to be submitted when what was there is delivered, and wait until that is
-    too, or will not be. When it complains, it has so many seconds of patience to get over it."""
+    """Beside a `run`: submit what is to be submitted when what was there is delivered or deferred, and wait
+    until that is too, or will not be. When it complains, it has so many seconds of patience for it."""
     while child.poll() is None and not any("running" in line for line in errors):
         time.sleep(0.002)
     for letters in (world.scenario.during, ()):
@@ -195,9 +199,7 @@ def _attend(world: World, child: subprocess.Popen[str], errors: list[str], patie
 def _wait(world: World, child: subprocess.Popen[str], errors: list[str], patience: float) -> None:
     until = time.monotonic() + SILENCE
     troubled = False
-    while child.poll() is None and not world.recorded() and time.monotonic() < until:
-        if any("status=deferred" in line for line in errors):
-            return
+    while child.poll() is None and not world.settled() and time.monotonic() < until:
         if not troubled and any(" error: " in line for line in errors):
             troubled, until = True, time.monotonic() + patience
-        time.sleep(0.002)
+        time.sleep(0.005)
