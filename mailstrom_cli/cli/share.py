@@ -2,7 +2,9 @@
 disk.
 
 They need nothing of each other, since a spool takes any number of submits at once. When the first is killed,
-each of the others comes to the end of the group it has.
+each of the others comes to the end of the group it has, which is stored and told to nobody. That is what a
+kill between a commit and its telling does to the group of one process, too, and no promise is broken: who was
+told an id has the message, whoever was told nothing has it whole or not at all.
 """
 
 from __future__ import annotations

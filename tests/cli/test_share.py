@@ -6,6 +6,8 @@ import errno
 import json
 import os
 import signal
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,6 +21,7 @@ from .conftest import MESSAGE, Done
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     Run = Callable[..., Done]
     Write = Callable[..., str]
@@ -157,6 +160,38 @@ def test_a_process_that_is_killed_is_told_and_so_is_what_others_store(
     assert done.err.startswith("error: a process that stored messages ended early (-9)\nhint: ")
     assert len(forks) == 1
     assert done.lines == queued() != []
+
+
+KILLED = """
+import os, signal, sys
+from mailstrom_cli.cli import accept, share
+accept.GROUP, share.processes = 3, lambda: 3
+first, tell = os.getpid(), accept._tell
+def told(*given):
+    tell(*given)
+    os.kill(first, signal.SIGKILL)
+accept._tell = told
+from mailstrom_cli.__main__ import main
+main()
+"""
+
+
+def test_when_the_first_process_is_killed_the_others_store_their_group_whole_and_no_more(
+    eml: Write, spool: Path
+) -> None:
+    names = files(eml, 60)
+    done = subprocess.run([sys.executable, "-c", KILLED, "submit", *names], capture_output=True, text=True)
+    # The end of stdout, for which run() waits, is that of the last process.
+    assert (done.returncode, done.stderr) == (-signal.SIGKILL, "")
+    assert len(done.stdout.split()) == 1
+    stored = queued()
+    assert set(done.stdout.split()) < set(stored)
+    assert len(stored) % 3 == 0, "a group is stored in part"
+    assert len(stored) < 60, "they went on"
+    entries = [Mailstrom.open().entry(id) for id in stored]
+    numbers = sorted(int(entry.envelope.message_id[1:].partition("@")[0]) for entry in entries)
+    assert len(set(numbers)) == len(stored)
+    assert list((spool / "tmp").iterdir()) == []
 
 
 def test_what_hinders_a_process_is_told_once(
