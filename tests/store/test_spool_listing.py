@@ -1,4 +1,4 @@
-"""A message that moves from state to state while they are listed one after the other is listed all the same."""
+"""A message that moves from state to state while they are listed one after the other is in the list."""
 
 from __future__ import annotations
 
