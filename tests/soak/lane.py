@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import signal
 import statistics
 import tempfile
 import time
@@ -45,12 +46,8 @@ ENVIRONMENT = {
     "MAILSTROM_RETRY_FACTOR": "2",
     "MAILSTROM_RETRY_MAX_DELAY": "5s",
     "MAILSTROM_RETRY_RETRIES": "4",
-    **{
-        f"MAILSTROM_SMTP_TIMEOUT_{stage}": "4s"
-        for stage in ("GREETING", "EHLO", "MAIL", "RCPT", "DATA", "BLOCK", "RSET", "QUIT")
-    },
-    "MAILSTROM_SMTP_TIMEOUT_DOT": "8s",
 }
+STAGES = ("GREETING", "EHLO", "MAIL", "RCPT", "DATA", "BLOCK", "RSET", "QUIT")
 KEPT = 60.0
 """Seconds that a message lies there after it has become final; then it is put into the books, and purged."""
 LOOK_SECONDS = 5.0
@@ -80,7 +77,8 @@ class Folder:
 
 class Lane:
     """One soak. name: one of LANES.  pause: seconds between two commands of a submitter, on average.
-    cut_after: the same between two power cuts.  command: what is run as `mailstrom`."""
+    cut_after: the same between two power cuts.  live: for how many `run` lives.  patience: how many it waits
+    for a reply, and half of those for the last one.  command: what is run as `mailstrom`."""
 
     def __init__(
         self,
@@ -91,12 +89,14 @@ class Lane:
         pause: float = 0.3,
         cut_after: float = 60.0,
         live: float = 15.0,
+        patience: float = 4.0,
         command: tuple[str, ...] = (),
     ) -> None:
         self.name, self._seconds, self._pause = name, seconds, pause
         self._cut_after, self._live = cut_after, live
         self._rng = Random(f"{seed} {name}")
-        self._weather = Weather(Random(f"{seed} {name} server"), 0.03)
+        self._patience = patience
+        self._weather = Weather(Random(f"{seed} {name} server"), 0.03, late=patience)
         self._command = command
         self.books = Books()
         self._memory: list[int] = []
@@ -115,6 +115,8 @@ class Lane:
             self._load = Load(self._rng, Path(beside))
             environment = {
                 **ENVIRONMENT,
+                **{f"MAILSTROM_SMTP_TIMEOUT_{stage}": f"{self._patience}s" for stage in STAGES},
+                "MAILSTROM_SMTP_TIMEOUT_DOT": f"{2 * self._patience}s",
                 "MAILSTROM_SPOOL": str(self._spool),
                 "MAILSTROM_VIA": f"smtp://127.0.0.1:{server.port}",
                 "HOME": beside,
@@ -179,6 +181,8 @@ class Lane:
         kill_after = None if self.name == STEADY or not self._submitting else self._some(self._live)
         done = self._crowd.call("run", kill_after=kill_after, begun=self._begun, seconds=1e6)
         self._runner = None
+        if self._stopped and done.code == -signal.SIGTERM:
+            return  # it had not even begun
         self.books.worked(done)
         self._check_log(done)
         if not (done.killed or done.cut or self._stopped):
@@ -188,6 +192,8 @@ class Lane:
 
     def _begun(self, process: subprocess.Popen[bytes]) -> None:
         self._runner = process
+        if self._stopped:
+            process.terminate()
 
     def _check_log(self, done: Done) -> None:
         """Nothing but what a server did is told, unless the disk was gone."""
@@ -253,6 +259,7 @@ class Lane:
 
     def _finish(self, workers: Workers) -> None:
         """Wait until all is delivered, and see what is left."""
+        self.books.worked(self._crowd.call("flush", "--all"))
         self._wait_until_idle(workers)
         self._stopped = True
         workers.stopping.set()

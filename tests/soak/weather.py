@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import socket
 import struct
 import threading
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from tests.peers.wire import Wire
 
 TAKEN = "250 2.0.0 Ok: queued"
-LATE = 4.0
-"""Seconds after which a reply comes too late to be sure that the client still waits; see lane.ENVIRONMENT."""
 
 
 @dataclass
@@ -40,13 +39,14 @@ class Taken:
 
 @dataclass(frozen=True)
 class Say(Action):
-    """The usual reply."""
+    """The usual reply. late: seconds after which it is not sure that the client still waits for it."""
 
     taken: Taken
+    late: float
 
     def act(self, connection: Wire, usual: str) -> str:
         reply = connection.say(usual)
-        self.taken.said = time.time() - self.taken.time < LATE
+        self.taken.said = time.time() - self.taken.time < self.late
         return reply
 
 
@@ -108,8 +108,13 @@ class Weather:
     """
 
     def __init__(
-        self, rng: Random, bad: float, stages: dict[str, tuple[tuple[Answer, ...], ...]] = STAGES
+        self,
+        rng: Random,
+        bad: float,
+        stages: dict[str, tuple[tuple[Answer, ...], ...]] = STAGES,
+        late: float = math.inf,
     ) -> None:
+        self._late = late
         self._rng = rng
         self._bad = bad
         self._stages = stages
@@ -133,7 +138,7 @@ class Weather:
                 self.failures[f"{moment.stage}, taken" if answer in UNSAID else moment.stage] += 1
             if moment.stage == "dot" and (answer is None or answer in UNSAID):
                 taken = self._take(moment)
-                answer = answer or Say(taken)
+                answer = answer or Say(taken, self._late)
         return answer
 
     def _take(self, moment: Moment) -> Taken:
