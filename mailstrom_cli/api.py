@@ -253,8 +253,8 @@ class Mailstrom:
 
     def recent(self, on_error: OnError | None = None) -> list[Entry]:
         """All that are unfinished, and those that became final since the time that `seen` was told last."""
-        since = self.store.mark(RECENT) or 0.0
-        ids = {*self.store.ids(UNFINISHED), *self.store.finished_since(since)}
+        since, now = self.store.mark(RECENT) or 0.0, time.time()  # it may be of a clock that was ahead
+        ids = {*self.store.ids(UNFINISHED), *self.store.finished_since(since if since <= now else 0.0)}
         return list(self.entries(sorted(ids), on_error))
 
     def seen(self, when: float) -> None:

@@ -7,7 +7,15 @@ import os
 import sys
 import time
 
-from mailstrom_cli.errors import CHECK_SPOOL, CONFIG, NO_PERMISSION, SOFTWARE, TEMPORARY, MailstromError
+from mailstrom_cli.errors import (
+    CHECK_SPOOL,
+    CONFIG,
+    NO_PERMISSION,
+    SOFTWARE,
+    TEMPORARY,
+    MailstromError,
+    exhausted,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,6 +35,7 @@ PASSING = (
     errno.EAGAIN,
     errno.EIO,
     errno.EROFS,
+    errno.EFBIG,
 )
 # What only a hand other than ours can have put there.
 PLANTED = (errno.ENOTDIR, errno.ELOOP, errno.EISDIR, errno.EXDEV)
@@ -64,9 +73,9 @@ def _guarded(work: Callable[[], int], arguments: Sequence[str]) -> int:
     except BrokenPipeError:
         forget_stdout()
         return BROKEN_PIPE
-    except MemoryError:
-        return failed(MailstromError("out of memory", exit_code=TEMPORARY))
     except Exception as error:
+        if (lacking := exhausted(error)) is not None:
+            return failed(MailstromError(lacking, exit_code=TEMPORARY))
         if isinstance(error, OSError):
             known = of_system(error)
             if known is not None:

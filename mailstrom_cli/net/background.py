@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import threading
 
 TYPE_CHECKING = False
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
 
 async def in_thread(function: Callable[[*Ts], T], *arguments: *Ts) -> T:
     """What the function returns or raises. Its thread is a daemon: unlike that of `asyncio.to_thread`, it
-    holds up neither the others nor the end of the process."""
+    holds up neither the others nor the end of the process. Raises OSError (EAGAIN) when no thread is to be
+    had."""
     loop = asyncio.get_running_loop()
     future: asyncio.Future[T] = loop.create_future()
 
@@ -39,5 +41,8 @@ async def in_thread(function: Callable[[*Ts], T], *arguments: *Ts) -> T:
         except RuntimeError:
             return  # the loop has ended meanwhile
 
-    threading.Thread(target=work, daemon=True, name=function.__name__).start()
+    try:
+        threading.Thread(target=work, daemon=True, name=function.__name__).start()
+    except RuntimeError as error:
+        raise OSError(errno.EAGAIN, str(error)) from None
     return await future

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import ipaddress
 import os
 import socket
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 FOUND = Lookup("found")
 _FAMILY = {"A": socket.AF_INET, "AAAA": socket.AF_INET6}
+_OURS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EAGAIN)
 KEPT = 10_000  # names and kinds
 LOOK_SECONDS = 1.0
 RESOLV_CONF = "/etc/resolv.conf"
@@ -62,7 +64,7 @@ class Resolver:
             if is_null_mx(found):
                 return Lookup("nullmx", f"the domain {domain} says that it takes no mail (null MX)"), []
             return told, found
-        if told.kind == "failed":
+        if told.kind in ("failed", "local"):
             return told, []
         told, _ = await self.addresses(domain)
         if told.kind == "found":
@@ -82,7 +84,7 @@ class Resolver:
         if found:
             return FOUND, found
         kinds = {told.kind: told for told, _ in answers}
-        for kind in ("failed", "nodata", "nxdomain"):
+        for kind in ("failed", "local", "nodata", "nxdomain"):
             if kind in kinds:
                 return kinds[kind], []
         return FOUND, []
@@ -99,10 +101,12 @@ class Resolver:
         family = socket.AF_UNSPEC if both else _FAMILY[self._families[0]]
         try:
             infos = await in_thread(socket.getaddrinfo, host, None, family, socket.SOCK_STREAM)
-        except OSError as error:
+        except socket.gaierror as error:
             temporary = error.errno == socket.EAI_AGAIN
             text = f"the host {host} has no address: {error.strerror}"
             return Lookup("failed" if temporary else "nxdomain", text), []
+        except OSError as error:
+            return Lookup("local", f"looking up the host {host} failed: {error.strerror}"), []
         return FOUND, list(dict.fromkeys(str(info[4][0]) for info in infos))
 
     async def _records(self, name: str, kind: str) -> tuple[Lookup, list[Any]]:
@@ -119,7 +123,7 @@ class Resolver:
         """Records found before, if they are still good."""
         self._look_again()
         until, records = self._found.get((name.lower(), kind), (0.0, []))
-        return records if until > time.time() else []
+        return records if until > time.monotonic() else []
 
     def _keep(self, name: str, kind: str, until: float, records: list[Any]) -> None:
         if len(self._found) >= KEPT:
@@ -140,11 +144,12 @@ class Resolver:
         except dns.resolver.NoAnswer:
             return Lookup("nodata", f"the host {name} has no {kind} record"), []
         except (dns.exception.DNSException, OSError, ValueError, UnicodeError) as error:
-            return Lookup("failed", f"looking up {kind} of {name} failed: {error}"), []
+            told = "local" if _local(error) else "failed"
+            return Lookup(told, f"looking up {kind} of {name} failed: {error}"), []
         if answer.rrset is None:
             return Lookup("nodata", f"the host {name} has no {kind} record"), []
         records = list(answer.rrset)
-        self._keep(name, kind, answer.expiration, records)
+        self._keep(name, kind, time.monotonic() + answer.expiration - time.time(), records)
         return FOUND, records
 
     def _look_again(self) -> None:
@@ -175,6 +180,12 @@ class Resolver:
             made.cache = dns.resolver.LRUCache()
             self._dns = made
         return self._dns
+
+
+def _local(error: Exception) -> bool:
+    """Whether a look-up failed since this machine is out of something: no server was asked at all."""
+    tried = getattr(error, "kwargs", {}).get("errors") or [(None, None, None, error)]
+    return all(isinstance(one[3], OSError) and one[3].errno in _OURS for one in tried)
 
 
 def _literal(host: str) -> str:

@@ -32,7 +32,7 @@ from __future__ import annotations
 
 import re
 
-from mailstrom_cli.errors import MailstromError
+from mailstrom_cli.errors import MailstromError, exhausted
 from mailstrom_cli.mail.status import DEFERRED, DELIVERED, FAILED
 from mailstrom_cli.smtp import stages
 from mailstrom_cli.values import value
@@ -196,6 +196,8 @@ def unsuited(session: Capabilities, envelope: Envelope, addresses: tuple[str, ..
 
 def lookup(told: Lookup, *, relay: bool) -> Verdict:
     """For a next hop of which DNS gave no address: a relay is never a reason to fail, a domain may be."""
+    if told.kind == "local":
+        return Verdict(DEFERRED, told.text, enhanced="4.3.0", local=True)
     if told.kind == "failed":
         return Verdict(DEFERRED, told.text, enhanced="4.4.3", unreachable=True)
     if relay:
@@ -207,8 +209,8 @@ def lookup(told: Lookup, *, relay: bool) -> Verdict:
 
 def surprise(error: BaseException) -> Verdict:
     """For a bug of ours, or a setting that cannot be used: the mail waits, it is never failed for it."""
-    known = isinstance(error, MailstromError)
-    text = str(error) if known else f"internal error: {type(error).__name__}"
+    known = str(error) if isinstance(error, MailstromError) else exhausted(error)
+    text = known or f"internal error: {type(error).__name__}"
     return Verdict(DEFERRED, text, enhanced="4.3.0", local=True)
 
 

@@ -16,7 +16,8 @@ MAX_ADDRESSES = 5
 @value
 class Lookup:
     """What DNS said. kind: "found", "nxdomain" (no such name), "nodata" (the name has none of it),
-    "nullmx" (the domain takes no mail) or "failed" (no answer that counts; `text` names the resolver)."""
+    "nullmx" (the domain takes no mail), "failed" (no answer that counts; `text` names the resolver) or
+    "local" (this machine could not ask)."""
 
     kind: str
     text: str = ""

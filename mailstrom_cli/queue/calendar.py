@@ -40,11 +40,12 @@ class Calendar:
 
     def load(self, items: Iterable[Scheduled], known: Container[str], latest: float) -> None:
         """All that a listing of the store tells, instead of what an earlier one told. known: to be passed
-        over.  latest: what is due later is looked at then, since the clock may have been wrong."""
+        over.  latest: what is due later is looked at now, since the clock may have been wrong; what turns out
+        to be right is added again, and left alone until then."""
         records = sorted(
-            _TIME.pack(max(0.0, min(item.due, latest))) + item.id.encode()
+            _TIME.pack(max(0.0, item.due if item.due <= latest else 0.0)) + item.id.encode()
             for item in items
-            if item.id not in known and item.due < self._due.get(item.id, float("inf"))
+            if item.id not in known and min(item.due, latest) < self._due.get(item.id, float("inf"))
         )
         for record in records:
             self._due.pop(record[_TIME.size :].decode(), None)

@@ -47,7 +47,8 @@ class Destinations:
         self._clock = clock
         self._more = more
         self._left = left
-        self._patience = clock() + PATIENCE if once else float("inf")
+        # In seconds of the loop: a clock that is set back would make it wait for as long.
+        self._patience = asyncio.get_running_loop().time() + PATIENCE if once else float("inf")
         self._everywhere = Turns(EVERYWHERE, limits.total_rate, store, clock)
         self._known: dict[NextHop, Destination] = {}
         self._ready: deque[Destination] = deque()
@@ -100,7 +101,7 @@ class Destinations:
             destination.turns.take()
             self._everywhere.take()
             return True
-        if self._clock() + seconds > self._patience:
+        if asyncio.get_running_loop().time() + seconds > self._patience:
             self._leave(destination, turns)
         elif turns is destination.turns:
             destination.resting = True

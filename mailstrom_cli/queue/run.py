@@ -138,7 +138,10 @@ class _Runner:
     async def _sweep_now_and_then(self) -> None:
         await asyncio.sleep(FIRST_SWEEP_SECONDS)
         while True:
-            await in_thread(sweep, self._settings, self._store)
+            try:
+                await in_thread(sweep, self._settings, self._store)
+            except OSError as error:
+                log.error("sweeping the spool failed: %s", error.strerror)
             self._look()  # a power cut can leave what it moved back, and the trigger may have lost a line
             await asyncio.sleep(SWEEP_SECONDS)
 

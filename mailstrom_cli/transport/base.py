@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from mailstrom_cli.errors import MailstromError
+from mailstrom_cli.errors import MailstromError, exhausted
 from mailstrom_cli.mail.status import DEFERRED, FINAL, Result
 from mailstrom_cli.policy import classify
 from mailstrom_cli.smtp import stages
@@ -100,6 +100,8 @@ def surprise(job: Job, error: Exception) -> Verdict:
     """What an exception means that should not have come: the mail waits, and the log has what to mend."""
     if isinstance(error, MailstromError):
         log.error("%s: %s", job.id, error.message)
+    elif (lacking := exhausted(error)) is not None:
+        log.error("%s: %s", job.id, lacking)
     else:
         log.error("%s: internal error in an attempt", job.id, exc_info=error)
     return classify.surprise(error)

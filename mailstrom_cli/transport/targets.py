@@ -63,7 +63,7 @@ class Targets:
                 answer, addresses = await self._resolver.addresses(host)
                 self._rng.shuffle(addresses)
                 equals += [Target(host, a, self._port) for a in addresses]
-                failed = answer if answer.kind == "failed" else failed
+                failed = answer if answer.kind in ("failed", "local") else failed
             targets += _in_use_first(equals, has_session)
             if len(targets) > 2 * mx.MAX_ADDRESSES:
                 break

@@ -222,7 +222,7 @@ class Scripted(Resolver):
     async def _ask(self, name: str, kind: str) -> tuple[Lookup, list[Any]]:
         self.asked.append(f"{kind} {name}")
         records = [SimpleNamespace(address="127.0.0.9")]
-        self._keep(name, kind, time.time() + self.seconds, records)
+        self._keep(name, kind, time.monotonic() + self.seconds, records)
         return Lookup("found"), records
 
 

@@ -36,7 +36,9 @@ def test_nothing_is_forgotten_early_or_out_of_order(steps: list[tuple]) -> None:
         elif what == "load":
             calendar.load([Scheduled(i, due) for i, due in first.items()], second, LATEST)
             listed = {
-                i: min(due, LATEST) for i, due in first.items() if i not in second and due < added.get(i, 99)
+                i: due if due <= LATEST else 0.0
+                for i, due in first.items()
+                if i not in second and min(due, LATEST) < added.get(i, 99)
             }
             for id in listed:
                 added.pop(id, None)

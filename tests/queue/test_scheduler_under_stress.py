@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 
+import pytest
+
 from mailstrom_cli.mail.status import DEFERRED, DELIVERED, FAILED, QUEUED
 from mailstrom_cli.values import replace
 
@@ -71,6 +73,40 @@ def test_a_clock_that_was_a_year_ahead_delays_nothing_for_long() -> None:
         loop.clock = real  # type: ignore[method-assign]
         await world.until_quiet(world.scheduler(once=False), 86_400)
         assert world.state(id) == DELIVERED
+
+    run(story)
+
+
+@pytest.mark.parametrize("while_it_runs", [False, True])
+def test_what_a_clock_ten_years_ahead_put_off_is_tried_when_the_spool_is_listed_again(
+    while_it_runs: bool,
+) -> None:
+    """`run` lists it once an hour: what a listing puts off by more than that would never come."""
+
+    async def story(loop: VirtualLoop) -> None:
+        said = iter(["450 later"])
+        world = World(loop, lambda job, address: next(said, "250 ok"))
+        real = loop.clock
+        loop.clock = lambda: real() + 3650 * 86_400.0  # type: ignore[method-assign]
+        id = world.submit("b@example.net")
+        scheduler = world.scheduler(once=False)
+        running = asyncio.ensure_future(scheduler.run())
+        await asyncio.sleep(1)
+        assert world.state(id) == DEFERRED
+        loop.clock = real  # type: ignore[method-assign]
+        if not while_it_runs:
+            scheduler.stop()
+            await running
+            listed, world.store.scheduled = world.store.scheduled, lambda: iter(())  # type: ignore[method-assign]
+            scheduler = world.scheduler(once=False)
+            world.store.scheduled = listed  # type: ignore[method-assign]
+            running = asyncio.ensure_future(scheduler.run())
+        for _ in range(3):
+            scheduler.load(world.store.scheduled())
+            await asyncio.sleep(3600)
+        assert world.state(id) == DELIVERED
+        scheduler.stop()
+        await running
 
     run(story)
 
