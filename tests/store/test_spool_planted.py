@@ -156,13 +156,13 @@ def test_a_directory_on_another_file_system_is_an_error_before_anything_is_deliv
     done = subprocess.run(mount, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         lacking(f"this root may not mount: {done.stderr}")
+    again = open_store(str(root))
     try:
-        again = open_store(str(root))
         with pytest.raises(OSError, match="another file system") as refusal:
             next(again.scheduled())
         assert (refusal.value.errno, refusal.value.filename) == (errno.EXDEV, str(root / "delivered"))
-        again.close()
     finally:
+        again.close()
         subprocess.run(["umount", root / "delivered"], check=True)
 
 
