@@ -4,6 +4,7 @@ the server, and what must hold afterwards.
     python -m tests.crash                  everything: every scenario, every point, every fault
     python -m tests.crash flush run        these scenarios
     python -m tests.crash submit --kinds kill --at fsync     only these faults; --errors EIO only these errors
+    python -m tests.crash flush --from 200                   one that was broken off, from its 200th point on
 
 A point is one system call of a run without faults that names the spool, or a descriptor below it, or a TCP
 socket. At each the process is killed; the call fails once with each error that it can give; and it fails so

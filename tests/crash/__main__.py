@@ -26,6 +26,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--kinds", default=f"{KILL},{ONCE},{ON}", help="of faults (default: %(default)s)")
     parser.add_argument("--errors", help="only these, as EIO,EMFILE")
     parser.add_argument("--at", default="", metavar="TEXT", help="only at calls that have this in their line")
+    parser.add_argument(
+        "--from", type=int, default=1, dest="first", metavar="N", help="go on at the Nth point"
+    )
     parser.add_argument("--dir", help="a folder for the spools (default: the system's for temporary files)")
     given = parser.parse_args()
     if unknown := set(given.scenarios) - SCENARIOS.keys():
@@ -44,7 +47,7 @@ def main() -> int:
     for name in given.scenarios or SCENARIOS:
         begun = time.monotonic()
         plan = matrix.plan(SCENARIOS[name], folder / name, strace)
-        points = [call for call in plan.points if given.at in str(call)]
+        points = [call for call in plan.points if given.at in str(call)][given.first - 1 :]
         errors = frozenset(given.errors.split(",")) if given.errors else None
         failing = inject.outermost(points) if SCENARIOS[name].repeats else None
         faults = inject.faults(points, tuple(given.kinds.split(",")), errors, failing)
@@ -52,7 +55,9 @@ def main() -> int:
         count: Counter[str] = Counter()
         before = len(bad)
         verdicts = matrix.verdicts(plan, faults, folder / name, strace, PATIENCE)
-        for number, (call, each) in enumerate(itertools.groupby(verdicts, lambda v: v.fault.call), 1):
+        for number, (call, each) in enumerate(
+            itertools.groupby(verdicts, lambda v: v.fault.call), given.first
+        ):
             told = list(each)
             count.update(v.fault.kind for v in told)
             bad += [v for v in told if v.problems]
