@@ -93,7 +93,9 @@ def _check_words(world: World, outcome: Outcome, fault: Fault | None, problems: 
     command = world.scenario.command
     problems.unless(outcome.code in CODES[command], f"exit {outcome.code}")
     if command == "submit" and fault is not None and fault.call.name in SYNCS:
-        problems.unless(outcome.code != OK, "exit 0, and it is not known to be on the disk")
+        words = {word for call in outcome.hit(fault) for word in re.split(r"\W", call.text)}
+        told = {id for id in _ids(outcome) if len(world.scenario.given) == 1 or id in words}
+        problems.unless(not told, f"{told} is told, and not known to be on the disk")
     if outcome.code != OK and not _mute(fault):
         problems.unless(re.search(r"^error: .", outcome.err, re.M), f"exit {outcome.code} without an error")
 
