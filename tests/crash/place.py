@@ -93,8 +93,9 @@ class Place:
 # --- what is looked at after a cut ---
 
 
-SWEPT_UP = re.compile(r"nobody looks for it here$")
-"""An error that the next sweep mends: a move is on the disk, and its reason is not (g in `store.spool`)."""
+SWEPT_UP = re.compile(r"nobody looks for it here$|on hold, which it is not by its sidecar$")
+"""Errors that the next sweep mends: a move or a time is on the disk, and its reason is not (g in
+`store.spool`)."""
 
 
 def faults(place: Place) -> list[str]:
