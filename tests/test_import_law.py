@@ -131,6 +131,10 @@ def test_there_is_no_shell(path: Path) -> None:
             assert node.value.value is False
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "os":
             assert node.attr not in ("system", "popen"), f"{named(path)}:{node.lineno}"
+        if isinstance(node, ast.Attribute):
+            assert node.attr not in ("create_subprocess_shell", "subprocess_shell"), (
+                f"{named(path)}:{node.lineno}"
+            )
 
 
 @pytest.mark.parametrize("path", FILES, ids=named)
