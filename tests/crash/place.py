@@ -110,8 +110,6 @@ def look(place: Place) -> dict[str, Entry]:
         store = place.mail().store
     except NoSpool:
         return {}
-    wrong = [found for found in faults(place) if not SWEPT_UP.search(found)]
-    assert wrong == [], "check-spool finds what no sweep puts right"
     damaged = list((place.spool / "corrupt").iterdir()) if (place.spool / "corrupt").exists() else []
     assert damaged == [], "set aside"
     found: dict[str, Entry] = {}
@@ -123,6 +121,8 @@ def look(place: Place) -> dict[str, Entry]:
                 assert message.read() == place.sent[entry.envelope.message_id], f"{id} is not as it was sent"
     names = Counter(entry.envelope.message_id for entry in found.values())
     assert all(times == 1 for times in names.values()), "a message is there twice"
+    wrong = [found for found in faults(place) if not SWEPT_UP.search(found)]
+    assert wrong == [], f"check-spool finds what no sweep puts right: {wrong}"
     return found
 
 
@@ -139,5 +139,6 @@ def finish(place: Place) -> Mailstrom:
     mail.store.sweep(time.time() + 7200, 0.0, 0.0)  # an hour later nobody is at what lies in tmp/
     left = os.listdir(place.spool / "tmp")
     assert left == [], "left in tmp/"
-    assert faults(place) == [], "check-spool finds what nobody put right"
+    wrong = faults(place)
+    assert wrong == [], f"check-spool finds what nobody put right: {wrong}"
     return mail
