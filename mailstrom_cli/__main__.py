@@ -6,6 +6,12 @@ import os
 import sys
 
 from mailstrom_cli.cli.report import guarded
+from mailstrom_cli.errors import OK, OS_ERROR, TEMPORARY
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
 
 SENDMAIL = ("sendmail", "send-mail", "mailq", "newaliases")  # names of links to this program
 
@@ -15,9 +21,7 @@ def main() -> int:
     arguments = sys.argv[1:]
     name = os.path.basename(sys.argv[0])
     if name in SENDMAIL:
-        from mailstrom_cli.cli.sendmail import main as sendmail
-
-        return sendmail.run(name, arguments)
+        return _sendmail(name, arguments)
     return guarded(lambda: _dispatch(arguments), arguments)
 
 
@@ -41,13 +45,25 @@ def _dispatch(arguments: list[str]) -> int:
 
         given = options.parse_global(arguments)
         if given is not None and given[1][:1] == ["sendmail"]:
-            from mailstrom_cli.cli.sendmail import main as sendmail
-
             values, words = given
-            return sendmail.run("sendmail", words[1:], values["config"], values["spool"], values["via"])
+            return _sendmail("sendmail", words[1:], values["config"], values["spool"], values["via"])
     from mailstrom_cli.cli import app
 
     return app.run(arguments)
+
+
+def _sendmail(name: str, words: list[str], *given: Any) -> int:
+    """As sendmail. That it cannot even be loaded is 71 too: some callers take the usual 75 for success."""
+    run: list[Callable[..., int]] = []
+
+    def load() -> int:
+        from mailstrom_cli.cli.sendmail import main as sendmail
+
+        run.append(sendmail.run)
+        return OK
+
+    code = guarded(load, words)
+    return run[0](name, words, *given) if run else OS_ERROR if code == TEMPORARY else code
 
 
 if __name__ == "__main__":

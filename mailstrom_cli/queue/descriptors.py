@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import resource
 
 from mailstrom_cli.queue.slots import STALLED
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("mailstrom")
 
 OURS = 20  # the spool's directories, the trigger, standard streams, the event loop, a resolver's socket
+LOOP = 3  # what the event loop itself opens
 EACH = 11 + 3 * STALLED
 """A connection, and an idle one that waits for more; a message, and the leases of those in flight; and those
 that a server keeps waiting, each with its lease."""
@@ -43,3 +45,14 @@ def _raised(needed: int) -> int:
     except (OSError, ValueError):
         return soft
     return most
+
+
+def check_some() -> None:
+    """Raise OSError where not even an event loop could begin, which would not fail without a traceback."""
+    held: list[int] = []
+    try:
+        for _ in range(LOOP):
+            held.append(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
+    finally:
+        for fd in held:
+            os.close(fd)

@@ -12,7 +12,7 @@ from functools import partial
 from mailstrom_cli.errors import TEMPORARY, MailstromError, NoRoom
 from mailstrom_cli.mail.status import UNFINISHED
 from mailstrom_cli.policy import retry
-from mailstrom_cli.queue.descriptors import fitting
+from mailstrom_cli.queue.descriptors import check_some, fitting
 from mailstrom_cli.queue.processes import in_processes, portions, share, worthwhile
 from mailstrom_cli.queue.scheduler import Scheduler
 from mailstrom_cli.queue.stopping import stopped_by_signals
@@ -86,6 +86,7 @@ def _deliver(
     on_result: OnResult | None,
     seconds: float | None,
 ) -> None:
+    check_some()
     with asyncio.Runner() as runner:
         runner.get_loop()  # first: where none is to be had, nothing is left that waits for it
         runner.run(_flush(settings, store, ids, force, on_result, seconds))

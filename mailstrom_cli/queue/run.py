@@ -12,7 +12,7 @@ import time
 from mailstrom_cli.errors import TEMPORARY, MailstromError
 from mailstrom_cli.net.background import in_thread
 from mailstrom_cli.net.notify import notify
-from mailstrom_cli.queue.descriptors import fitting
+from mailstrom_cli.queue.descriptors import check_some, fitting
 from mailstrom_cli.queue.flush import SWEEP_SECONDS, sweep, with_room
 from mailstrom_cli.queue.scheduler import Scheduler
 from mailstrom_cli.queue.stopping import on_signals, stopped_by_signals
@@ -54,6 +54,7 @@ def run(
             TEMPORARY,
         )
     try:
+        check_some()
         asyncio.run(_Runner(fitting(settings), store, reload, on_result).run())
     finally:
         lock.release()

@@ -46,7 +46,9 @@ def taken(mail: Limited, command: str, **limits: int) -> bool:
     words = [command, "-t"] if command == "sendmail" else [command]
     before = len(mail.ids())
     done = mail.under(*words, stdin=TEXT, **limits)
-    honest(done, 0, TAKES[command])
+    if "Fatal Python error" not in done.err:  # the interpreter gave up: no code of ours runs any more
+        honest(done, 0, TAKES[command])
+    assert done.code in (0, TAKES[command], -signal.SIGABRT)
     assert len(mail.ids()) == before + (done.code == 0)
     assert mail.left() == []
     return done.code == 0
@@ -55,7 +57,7 @@ def taken(mail: Limited, command: str, **limits: int) -> bool:
 @pytest.mark.parametrize("command", TAKES)
 def test_mail_is_taken_or_not_with_few_descriptors(mail: Limited, command: str) -> None:
     """From 20 down to where Python itself cannot start."""
-    assert [taken(mail, command, nofile=n) for n in (20, 12, 9, 7)] == [True, True, False, False]
+    assert [taken(mail, command, nofile=n) for n in (20, 12, 8, 6)] == [True, True, False, False]
 
 
 def test_a_pass_with_few_descriptors_delivers_or_leaves_everything(
