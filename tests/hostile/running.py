@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 
     from ..peers.certs import Certificates
 
-SECONDS = 1.0
-"""The time-out of every stage."""
+SECONDS, PATIENT = 1.0, 6.0
+"""The time-out of every stage; and where a machine was so busy that it hit those who were only slow."""
 AT_ONCE = 24
-BOUND = 12 * SECONDS
-"""An attempt that is not over by then is a fault: no stage may take more than its time-out."""
+BOUND = 12
+"""An attempt that takes more time-outs than that is a fault: no stage may take more than its own."""
 BIG = b"Message-ID: <1@example.org>\r\n\r\n" + (b"x" * 998 + b"\r\n") * 7_000
 STAGES = (
     "connect",
@@ -76,6 +76,7 @@ class Ground:
 
     folder: Path
     certificates: Certificates
+    seconds: float = SECONDS
     port: int = field(default_factory=lambda: free_port("127.0.0.1"))
 
     def __post_init__(self) -> None:
@@ -90,7 +91,7 @@ class Ground:
         auth = {
             f"{side}{n}.example.test": login for n, cell in enumerate(cells) if cell.login for side in "ahg"
         }
-        timeouts: dict[str, Any] = {f"smtp_timeout_{stage}": SECONDS for stage in STAGES}
+        timeouts: dict[str, Any] = {f"smtp_timeout_{stage}": self.seconds for stage in STAGES}
         held = settings(
             smtp_port=self.port, tls_level=level, tls_ca_file=self.certificates.ca_file, auth=auth,
             limits_messages_per_connection=1, **timeouts,
@@ -135,7 +136,7 @@ async def _attempt(ground: Ground, sender: Sender, n: int, cell: Cell, side: str
             message=message,
             opener=lambda: path.open("rb"),
         )
-        seconds = loop.time() - begun
+        seconds = (loop.time() - begun) / ground.seconds
         if first is not None:
             first.release()
             with contextlib.suppress(TimeoutError):
@@ -176,7 +177,7 @@ def judge(cell: Cell, alone: Seen, pair: Seen) -> list[str]:
         faults.append(f"the next server was {'' if pair.asked else 'not '}asked")
     for seen in (alone, pair):
         if seen.seconds > BOUND:
-            faults.append(f"took {seen.seconds:.1f} s")
+            faults.append(f"took {seen.seconds:.1f} time-outs")
     return faults
 
 
@@ -234,8 +235,14 @@ class _Record(logging.Handler):
 
 
 def run(cells: Sequence[Cell], folder: Path, certificates: Certificates) -> dict[Cell, list[str]]:
-    """What is wrong with each cell. All of one level of TLS go through one transport, at the same time."""
-    ground = Ground(folder, certificates)
+    """What is wrong with each cell, and stays so when there is more time."""
+    found = _run(cells, Ground(folder, certificates))
+    again = [cell for cell in cells if found[cell]]
+    return {**found, **_run(again, Ground(folder, certificates, PATIENT))} if again else found
+
+
+def _run(cells: Sequence[Cell], ground: Ground) -> dict[Cell, list[str]]:
+    """All of one level of TLS go through one transport, at the same time."""
     record = _Record()
     log = logging.getLogger("mailstrom")
     log.addHandler(record)
