@@ -276,7 +276,7 @@ class Beside:
         more = [what for what in self.books.counts if what.startswith(("taken again", "failed on record"))]
         self.books.problems += [f"{what}, and nothing failed" for what in more]
         for id, begun, ended in self._frozen:
-            name = self._messages[id]
+            name = self.books.records[id].message_id
             for taken in self._weather.taken:
                 if taken.message_id == name and begun < taken.time < ended:
                     self.books.problem(f"{id} was sent after it was held or cancelled")

@@ -259,6 +259,8 @@ class Lane:
 
     def _finish(self, workers: Workers) -> None:
         """Wait until all is delivered, and see what is left."""
+        with self._mail() as mail:  # as `run` does when it has lived for a second
+            mail.store.sweep(time.time(), 0.0, 0.0)
         self.books.worked(self._crowd.call("flush", "--all"))
         self._wait_until_idle(workers)
         self._stopped = True
