@@ -7,6 +7,7 @@ import logging
 import random
 import signal
 import time
+from contextlib import suppress
 from functools import partial
 
 from mailstrom_cli.errors import TEMPORARY, MailstromError, NoRoom
@@ -188,6 +189,8 @@ def sweep(settings: Settings, store: Store) -> None:
     try:
         aged = _aged(store, now)
         store.sweep(now, aged - settings.retention.delivered, aged - settings.retention.failed)
+        with suppress(OSError):  # a full disk may not have room for it; only then nothing limits the next one
+            store.mark(AGED, aged)
     except (OSError, MailstromError) as error:
         log.error("sweeping the spool failed: %s", error)
 
@@ -196,6 +199,4 @@ def _aged(store: Store, now: float) -> float:
     """The time that decides what is past its retention: the clock's, but at most AGED_SECONDS more than at
     the last sweep. A clock that is far ahead for a while makes nothing old."""
     before = store.mark(AGED)
-    aged = now if before is None else min(now, before + AGED_SECONDS)
-    store.mark(AGED, aged)
-    return aged
+    return now if before is None else min(now, before + AGED_SECONDS)
