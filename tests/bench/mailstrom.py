@@ -69,12 +69,13 @@ class Mailstrom:
             began = time.perf_counter()
             child = made.spawn(self.command(*arguments), self.netns, stderr=subprocess.PIPE)
             pss = peak = 0.0
-            looked = began
+            looked = glanced = began
             while child.poll() is None:
                 if time.perf_counter() - began > seconds:
                     raise TimeoutError(f"{arguments[0]} took more than {seconds:g} s")
                 time.sleep(0.005)
-                peak = max(peak, made.peak_mb())
+                if time.perf_counter() - glanced > 0.04:
+                    peak, glanced = max(peak, made.peak_mb()), time.perf_counter()
                 if time.perf_counter() - looked > 0.2:  # a look stops the process for a moment
                     pss = max(pss, made.pss_mb())
                     looked = time.perf_counter()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import time
 from dataclasses import dataclass
@@ -105,11 +106,16 @@ def _children() -> tuple[int, float]:
     return used.ru_maxrss, used.ru_utime + used.ru_stime
 
 
+_HASHLIB = re.compile(r"ERROR:root:code for hash .*?^ValueError: unsupported hash type \S+$", re.S | re.M)
+"""What Python's own hashlib writes when it finds no memory for a library; the program goes on to say so."""
+
+
 def honest(done: Done, *codes: int) -> None:
     """One of these codes, and no traceback or warning of Python's; a failure has its reason."""
     assert done.code in codes, done
+    said = _HASHLIB.sub("", done.err)
     for word in ("Traceback", "Warning:", "internal error", "never awaited"):
-        assert word not in done.err, done.err
+        assert word not in said, said
     assert done.code == 0 or "error: " in done.err, done
 
 
