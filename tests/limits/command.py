@@ -119,6 +119,11 @@ def honest(done: Done, *codes: int) -> None:
     assert done.code == 0 or "error: " in done.err, done
 
 
+def gave_up(done: Done) -> bool:
+    """Whether the interpreter itself did, after which no code of ours runs any more."""
+    return done.code != 0 and any(word in done.err for word in ("Fatal Python error", "lost sys.stderr"))
+
+
 def need_another_user() -> None:
     """For limits that root is not bound by."""
     if os.geteuid() != 0:
