@@ -22,7 +22,15 @@ def main() -> int:
     name = os.path.basename(sys.argv[0])
     if name in SENDMAIL:
         return _sendmail(name, arguments)
-    return guarded(lambda: _dispatch(arguments), arguments)
+    ended: list[int] = []
+
+    def work() -> int:
+        ended.append(_dispatch(arguments))
+        return ended[0]
+
+    code = guarded(work, arguments)
+    command = next((word for word in arguments if not word.startswith("-")), "")
+    return OS_ERROR if not ended and command == "sendmail" and code == TEMPORARY else code
 
 
 def _dispatch(arguments: list[str]) -> int:

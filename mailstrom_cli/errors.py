@@ -52,7 +52,7 @@ def exhausted(error: BaseException) -> str | None:
     back: memory, or the descriptor or address space that a library of Python's needs. None for others."""
     if isinstance(error, MemoryError):
         return "out of memory"
-    if isinstance(error, SystemError) and "without exception set" in str(error):
+    if isinstance(error, SystemError) and ("without exception set" in str(error) or "NULL" in str(error)):
         return "out of memory, in the interpreter itself"  # which had none left to say so
     if isinstance(error, ImportError) and any(reason in str(error) for reason in _NOT_LOADED):
         return f"a library could not be loaded: {error}"
