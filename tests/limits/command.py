@@ -120,8 +120,11 @@ def honest(done: Done, *codes: int) -> None:
 
 
 def gave_up(done: Done) -> bool:
-    """Whether the interpreter itself did, after which no code of ours runs any more."""
-    return done.code != 0 and any(word in done.err for word in ("Fatal Python error", "lost sys.stderr"))
+    """Whether the interpreter itself did, before any code of ours ran or after all of it."""
+    if done.code == 0 or "error: " in done.err:
+        return "Fatal Python error" in done.err
+    of_ours = "mailstrom_cli/" in done.err
+    return any(word in done.err for word in ("Fatal Python error", "lost sys.stderr")) or not of_ours
 
 
 def need_another_user() -> None:
