@@ -16,14 +16,14 @@ import pytest
 
 from tests.crash.halt import HERE
 from tests.peers.process import wait_for
-from tests.peers.scripted import Script, ScriptedServer
 
 from .clock import DAY, TEN_YEARS, Clock
 from .command import Limited, honest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
+
+    from tests.peers.scripted import ScriptedServer
 
 AT_ONCE = """if True:
     import os, sys
@@ -44,19 +44,6 @@ AT_ONCE = """if True:
     with open(told) as ids:
         sys.stdout.write(ids.read())
 """
-
-
-@pytest.fixture
-def server() -> Iterator[ScriptedServer]:
-    with ScriptedServer(Script()) as made:
-        yield made
-
-
-@pytest.fixture
-def mail(tmp_path: Path, server: ScriptedServer) -> Iterator[Limited]:
-    made = Limited(tmp_path / "spool", tmp_path / "log", server)
-    yield made
-    made.stop_all()
 
 
 @pytest.fixture

@@ -15,13 +15,13 @@ from tests.crash.halt import HERE
 from tests.crash.user import processor_time
 from tests.peers.needs import need
 from tests.peers.process import wait_for
-from tests.peers.scripted import Script, ScriptedServer
 
 from .command import NOBODY, Limited, gave_up, honest, need_another_user
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
+
+    from tests.peers.scripted import ScriptedServer
 
 MIB = 1 << 20
 HEAD = b"From: a@example.org\nTo: b@example.net\n"
@@ -30,17 +30,9 @@ TAKES = {"submit": 75, "sendmail": 71}  # what takes mail, and its exit code whe
 
 
 @pytest.fixture
-def server() -> Iterator[ScriptedServer]:
-    with ScriptedServer(Script()) as made:
-        yield made
-
-
-@pytest.fixture
-def mail(tmp_path: Path, server: ScriptedServer) -> Iterator[Limited]:
-    made = Limited(tmp_path / "spool", tmp_path / "log", server)
-    made.environment["HOME"] = str(tmp_path)
-    yield made
-    made.stop_all()
+def mail(mail: Limited, tmp_path: Path) -> Limited:
+    mail.environment["HOME"] = str(tmp_path)
+    return mail
 
 
 def taken(mail: Limited, command: str, **limits: int) -> bool:

@@ -74,19 +74,9 @@ class Sender:
     async def final(self, results: Sequence[Result]) -> None:
         self.finals.append(list(results))
 
-    def send(
-        self,
-        via: str,
-        *recipients: str,
-        message: bytes = MESSAGE,
-        opener: Callable[[], BinaryIO] | None = None,
-        attempts: int = 0,
-        domain: str = "example.test",
-        **envelope: Any,
-    ) -> list[Result]:
-        """via: one URL, or several parted by commas, tried in order."""
-        return self.run(self.attempt(via, *recipients, message=message, opener=opener, attempts=attempts,
-                                     domain=domain, **envelope))  # fmt: skip
+    def send(self, via: str, *recipients: str, **options: Any) -> list[Result]:
+        """via: one URL, or several parted by commas, tried in order. options: those of `attempt`."""
+        return self.run(self.attempt(via, *recipients, **options))
 
     async def attempt(
         self,
