@@ -21,6 +21,13 @@ NEEDS = {"BODY": "8BITMIME", "RET": "DSN", "ENVID": "DSN", "NOTIFY": "DSN", "ORC
 T = TypeVar("T")
 
 
+class Secured(ssl.SSLSocket):
+    """Closes itself where wrap_socket fails: Python leaves it open when the client has reset just before."""
+
+    def __del__(self) -> None:
+        self.close()
+
+
 class Connection(Wire):
     """Serves one client until one of the two ends it."""
 
@@ -124,6 +131,7 @@ class Connection(Wire):
             self.session.server_name = name
 
         context.sni_callback = remember
+        context.sslsocket_class = Secured
         secured = context.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
         self.socket = secured
         secured.do_handshake()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import smtplib
 import socket
 import ssl
+import struct
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -287,3 +289,21 @@ def test_the_same_port_again_after_a_stop(scripted: Any) -> None:
             client(server)
         server.start()
     assert len(server.sessions) == 2
+
+
+def test_a_client_that_resets_before_the_handshake_leaves_nothing_open(
+    scripted: Any, certificates: Certificates
+) -> None:
+    gone = threading.Event()
+
+    def until_it_is_gone(moment: Moment) -> str:
+        assert gone.wait(10)
+        return moment.usual
+
+    script = Script(implicit_tls=True, tls=certificates.context(), replies={"connect": until_it_is_gone})
+    server = scripted(script)
+    with socket.create_connection(server.address, timeout=10) as raw:
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    gone.set()
+    server.wait(lambda s: [x.end for x in s.sessions] == ["lost"], 10)
+    gc.collect()  # what is left open is an error of pytest
