@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 import time
 from collections import Counter
 from typing import TYPE_CHECKING
@@ -15,7 +14,7 @@ from mailstrom_cli.mail.status import DELIVERED, FAILED, FINAL
 from mailstrom_cli.store.base import SWEPT
 from mailstrom_cli.store.intake import MANY
 
-from .halt import CHANGES, MAILSTROM
+from .halt import CHANGES, LARGE, MAILSTROM
 from .place import Place, finish
 
 if TYPE_CHECKING:
@@ -29,17 +28,6 @@ SYNCS = ("fsync", "syncfs", "rename", "renameat", "renameat2", "write")
 """What orders the others, and what is told."""
 TALKS = ("sendto", "recvfrom")
 """What a delivery does besides: cut between a server's reply and its record."""
-
-
-WHATEVER_IS_UNWRITTEN = """
-import sys
-from mailstrom_cli.store import commit
-commit.MUCH = 1 << 40
-from mailstrom_cli.__main__ import main
-sys.exit(main())
-"""
-LARGE = (sys.executable, "-c", WHATEVER_IS_UNWRITTEN)
-"""mailstrom, where a large batch is one commit however much of others' is unwritten."""
 
 LOGGED = re.compile(r"\d{4}-\d\d-\d\dT\S+Z (error|warning|info): ")
 

@@ -20,6 +20,15 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parents[2]
 MAILSTROM = (sys.executable, "-m", "mailstrom_cli")
+WHATEVER_IS_UNWRITTEN = """
+import sys
+from mailstrom_cli.store import commit
+commit.MUCH = 1 << 40
+from mailstrom_cli.__main__ import main
+sys.exit(main())
+"""
+LARGE = (sys.executable, "-c", WHATEVER_IS_UNWRITTEN)
+"""mailstrom, where a large batch is one commit however much of others' is unwritten."""
 DIES_WITH_US = ("setpriv", "--pdeathsig", "KILL")
 SECONDS = 60.0
 

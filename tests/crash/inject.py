@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import trace
-from .scenario import ROOT, SECONDS
+from .halt import HERE
+from .scenario import SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -157,7 +158,7 @@ def run(world: World, strace: str, fault: Fault | None = None, patience: float =
         (world.file(given[0]) if one else Path(os.devnull)).open("rb") as message,
         subprocess.Popen(
             [*line, *world.words(world.scenario.words, () if one else given)],
-            cwd=ROOT,
+            cwd=HERE,
             env=world.environment,
             stdin=message,
             stdout=subprocess.PIPE,

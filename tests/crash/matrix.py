@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 from . import inject, trace
 from .check import check
-from .scenario import ROOT, World
+from .halt import HERE
+from .scenario import World
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -55,7 +56,7 @@ class Verdict:
 
 def plan(scenario: Scenario, folder: Path, strace: str) -> Plan:
     """See what the command does. Raises AssertionError when something is wrong without any fault."""
-    compileall.compile_dir(ROOT / "mailstrom_cli", quiet=2)  # else every run would do so, and none keep it
+    compileall.compile_dir(HERE / "mailstrom_cli", quiet=2)  # else every run would do so, and none keep it
     found: list[list[Call]] = []
     for number in range(TRIES):
         with World(scenario, folder / "plan" / f"{number}") as world:

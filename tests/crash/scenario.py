@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mailstrom_cli.api import Mailstrom, Request
@@ -16,11 +14,12 @@ from mailstrom_cli.store.intake import MANY
 from tests.peers.dialogue import Connection
 from tests.peers.scripted import Script, ScriptedServer
 
+from .halt import HERE, LARGE, MAILSTROM
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
-PROGRAM = (sys.executable, "-m", "mailstrom_cli")
 TIMEOUT = "5s"
 CONFIG = """\
 helo_name = "client.example.test"
@@ -214,7 +213,8 @@ class World:
 
     def words(self, words: tuple[str, ...], letters: tuple[Letter, ...] = ()) -> list[str]:
         """A command line; letters: those that it submits."""
-        line = [*PROGRAM, "--config", f"{self.folder}/config.toml", "--spool", str(self.spool), *words]
+        program = LARGE if len(letters) >= MANY else MAILSTROM
+        line = [*program, "--config", f"{self.folder}/config.toml", "--spool", str(self.spool), *words]
         return [*line, *(str(self.file(letter)) for letter in letters)]
 
     @property
@@ -233,7 +233,7 @@ class World:
         """A command without faults, to its end."""
         return subprocess.run(
             self.words(words, letters),
-            cwd=ROOT,
+            cwd=HERE,
             env=self.environment,
             stdin=subprocess.DEVNULL,
             capture_output=True,
