@@ -2,6 +2,7 @@
 
     python -m tests.crash.power            # every call of every command, on every file system (as root)
     python -m tests.crash.power xfs run    # on these file systems, of these commands
+    python -m tests.crash.power written    # in these ways: synced, journal, written, "goes on"
 
 A command runs until its n-th call and stands still. The disk is cut, the command killed, the disk mounted
 again; then it is looked at what is there, and the rest of the work is done as the next commands would do it.
@@ -41,7 +42,10 @@ if TYPE_CHECKING:
     from .commands import Command
 
 NAMED = {command.name: command for command in COMMANDS}
-WAYS = ((SYNCED, False), (JOURNAL, False), (WRITTEN, False), (SYNCED, True))
+WAYS = {
+    **{how.name: (how, False) for how in (SYNCED, JOURNAL, WRITTEN)},
+    "goes on": (SYNCED, True),
+}
 """How it is cut, and whether the command goes on."""
 ENOUGH = 5
 """Failures after which one look at a command is given up."""
@@ -184,14 +188,15 @@ def _text(error: Exception) -> str:
 
 def main(names: Sequence[str]) -> int:
     """Every call, every kind of cut, on every file system; the exit code."""
-    if unknown := set(names) - KINDS.keys() - NAMED.keys():
-        raise SystemExit(f"neither a file system nor a command: {', '.join(sorted(unknown))}")
+    if unknown := set(names) - KINDS.keys() - NAMED.keys() - WAYS.keys():
+        raise SystemExit(f"no file system, no command and no way: {', '.join(sorted(unknown))}")
     kinds = [kind for kind in KINDS if kind in names] or list(KINDS)
     commands = [name for name in NAMED if name in names] or list(NAMED)
+    ways = [WAYS[way] for way in WAYS if way in names] or list(WAYS.values())
     cores = os.cpu_count() or 1
     tasks = [
         Task(kind, name, *way, part, cores)
-        for way, kind, name, part in itertools.product(WAYS, kinds, commands, range(cores))
+        for way, kind, name, part in itertools.product(ways, kinds, commands, range(cores))
     ]
     began = time.monotonic()
     cut, failed = Counter[tuple[str, str]](), Counter[tuple[str, str]]()
