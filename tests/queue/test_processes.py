@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -54,6 +55,17 @@ def test_each_works_in_a_process_of_its_own_and_the_first_in_this_one(tmp_path: 
     pids = [int((tmp_path / name).read_text()) for name in "abc"]
     assert pids[0] == os.getpid()
     assert len(set(pids)) == 3
+
+
+def test_where_no_other_process_is_to_be_had_this_one_does_it_all(monkeypatch, caplog) -> None:
+    def fork() -> int:
+        raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    monkeypatch.setattr(os, "fork", fork)
+    done: list[str] = []
+    in_processes([lambda name=name: done.append(name) for name in "abc"])
+    assert sorted(done) == ["a", "b", "c"]
+    assert caplog.messages == ["no other process is to be had: Resource temporarily unavailable"] * 2
 
 
 @pytest.mark.parametrize("count", [0, 1, PORTION, PORTION + 1, 1000, PORTION * PORTIONS + 1])

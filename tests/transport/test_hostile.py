@@ -78,9 +78,18 @@ def alone(scripted, sender, opener):
     return send
 
 
-def ends(stage: str) -> dict[str, Action]:
-    """The ways to end a connection at a stage that is not replied to."""
-    return {"drop": Drop(), "reset": Reset(), "stall": Stall()}
+ENDS: dict[str, Action] = {"drop": Drop(), "reset": Reset(), "stall": Stall()}
+"""The ways to end a connection at a stage that is not replied to."""
+
+
+def waits(stage: str, end: Action, seconds: float = 0.06) -> dict[str, float]:
+    """The setting for how long a stage is waited for: not for long where the other side stalls, else long
+    enough for a busy machine."""
+    return {f"smtp_timeout_{stage}": seconds if isinstance(end, Stall) else 30.0}
+
+
+BUSY = 0.3
+"""Seconds that a good server may take."""
 
 
 @PIPELINING
@@ -89,8 +98,8 @@ def ends(stage: str) -> dict[str, Action]:
 def test_before_the_message_it_is_deferred_with_the_stage_named(
     alone, stage: str, way: str, pipelining: bool
 ) -> None:
-    script = Script(pipelining=pipelining, replies={stage: ends(stage)[way]})
-    told = alone(script, **{f"smtp_timeout_{stage}": 0.06})
+    script = Script(pipelining=pipelining, replies={stage: ENDS[way]})
+    told = alone(script, **waits(stage, ENDS[way]))
     if (stage, way) == ("greeting", "reset") and told[0].enhanced == "4.4.1":
         return  # the reset overtook the end of connect(2)
     assert statuses(told) == [("deferred", None, "4.4.2")] * 2
@@ -106,7 +115,7 @@ def test_before_the_message_it_is_deferred_with_the_stage_named(
 @pytest.mark.parametrize("way", ["drop", "reset", "stall"])
 @pytest.mark.parametrize("stage", [*OPENING, *BEFORE])
 def test_before_the_message_the_next_host_gets_it(pair, stage: str, way: str) -> None:
-    told, good = pair(Script(replies={stage: ends(stage)[way]}), **{f"smtp_timeout_{stage}": 0.06})
+    told, good = pair(Script(replies={stage: ENDS[way]}), **waits(stage, ENDS[way], BUSY))
     assert [(r.status, r.host[0]) for r in told] == [("delivered", "b")] * 2
     assert len(good.delivered()) == 2
 
@@ -114,7 +123,7 @@ def test_before_the_message_the_next_host_gets_it(pair, stage: str, way: str) ->
 @WAYS
 @pytest.mark.parametrize("way", [Drop(after=100_000), Reset(after=100_000), Stall(after=100_000)])
 def test_in_the_message_the_next_host_gets_it(pair, alone, way: Action, chunking: bool) -> None:
-    told, good = pair(Script(chunking=chunking, replies={"body": way}), BIG, smtp_timeout_block=0.06)
+    told, good = pair(Script(chunking=chunking, replies={"body": way}), BIG, **waits("block", way, BUSY))
     assert [(r.status, r.host[0]) for r in told] == [("delivered", "b")] * 2
     assert good.transactions[0].size == len(BIG)
 
@@ -122,7 +131,7 @@ def test_in_the_message_the_next_host_gets_it(pair, alone, way: Action, chunking
 @WAYS
 @pytest.mark.parametrize("way", [Drop(after=100_000), Reset(after=100_000), Stall(after=100_000)])
 def test_in_the_message_it_is_deferred_with_the_stage_named(alone, way: Action, chunking: bool) -> None:
-    told = alone(Script(chunking=chunking, replies={"body": way}), BIG, smtp_timeout_block=0.06)
+    told = alone(Script(chunking=chunking, replies={"body": way}), BIG, **waits("block", way))
     assert statuses(told) == [("deferred", None, "4.4.2")] * 2
     assert {stages.WHILE["block"] in r.text for r in told} == {True}
     assert not any(r.maybe_delivered or r.unreachable for r in told)
@@ -133,7 +142,7 @@ def test_in_the_message_it_is_deferred_with_the_stage_named(alone, way: Action, 
 def test_after_the_dot_it_may_be_delivered_and_no_other_host_is_asked(
     pair, way: Action, pipelining: bool
 ) -> None:
-    told, good = pair(Script(pipelining=pipelining, replies={"dot": way}), smtp_timeout_dot=0.06)
+    told, good = pair(Script(pipelining=pipelining, replies={"dot": way}), **waits("dot", way, BUSY))
     assert statuses(told) == [("deferred", None, "4.4.2")] * 2
     assert all(r.maybe_delivered and not r.unreachable for r in told)
     assert all("after the end of data" in r.text for r in told)
