@@ -78,7 +78,8 @@ KEYS = (
         "none, may (where offered, unverified), encrypt (always), verify (and the certificate is valid)"),
     Key("tls.ca_file", kinds.PATH, "certificate authorities to trust beside the system's, in PEM"),
     Key("dns.resolver", kinds.RESOLVER, "who is asked: system, google, cloudflare, quad9, an address, "
-        "tls://9.9.9.9#dns.quad9.net or https://dns.quad9.net/dns-query; of a list the first that answers"),
+        "tls://9.9.9.9#dns.quad9.net or https://dns.quad9.net/dns-query (extra doh); of a list the first "
+        "that answers"),
     Key("dns.trust_ad", kinds.FLAG, "believe every resolver that says it has validated an answer (DNSSEC); "
         "false believes those on this machine and those asked over TLS or HTTPS"),
     Key("smtp.port", kinds.integer(1, 65535, "a port"), "the port of MX hosts"),

@@ -144,7 +144,7 @@ class Encrypted(dns.nameserver.Nameserver):
         # Not by the loop's own threads, which hold up its end for as long as the system does not answer.
         infos = await in_thread(socket.getaddrinfo, host, port, socket.AF_UNSPEC, kind)
         failed: OSError | None = None
-        for address in dict.fromkeys(info[4][0] for info in infos):
+        for address in dict.fromkeys(str(info[4][0]) for info in infos):
             try:
                 line = await asyncio.open_connection(address, port, ssl=self._context, server_hostname=name)
             except ssl.SSLError:
