@@ -138,6 +138,30 @@ def test_a_resolver_that_is_not_trusted_says_nothing_of_it(server: SignedDns) ->
         assert (told.kind, told.secure, bool(records)) == ("found", False, True)
 
 
+YES, NO = Lookup("found", secure=True), Lookup("found")
+NONE, FAILED = Lookup("nodata", "", True), Lookup("failed", "why")
+
+
+@pytest.mark.parametrize(
+    ("answers", "told", "found"),
+    [
+        ([(YES, ["a"]), (YES, ["b"])], YES, ["a", "b"]),
+        ([(YES, ["a"]), (NONE, [])], YES, ["a"]),
+        ([(NONE, []), (YES, ["b"])], YES, ["b"]),
+        ([(YES, ["a"]), (FAILED, [])], YES, ["a"]),
+        ([(YES, ["a"]), (NO, ["b"])], NO, ["a", "b"]),
+        ([(NO, ["a"]), (YES, ["b"])], NO, ["a", "b"]),
+        ([(YES, ["a"]), (Lookup("nodata"), [])], NO, ["a"]),
+        ([(NONE, []), (FAILED, [])], FAILED, []),
+        ([(NONE, []), (NONE, [])], NONE, []),
+    ],
+)
+def test_addresses_are_secure_if_every_answer_is(
+    answers: list[tuple[Lookup, list[str]]], told: Lookup, found: list[str]
+) -> None:
+    assert resolver_module._together(answers) == (told, found)
+
+
 @pytest.mark.parametrize(
     ("text", "trust_ad", "trusted"),
     [

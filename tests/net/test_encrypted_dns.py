@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import socket
 import subprocess
 import sys
+from random import Random
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from mailstrom_cli.config import resolvers
+from mailstrom_cli.config.schema import build
 from mailstrom_cli.errors import CONFIG, MailstromError
 from mailstrom_cli.net import nameserver
 from mailstrom_cli.net import resolver as resolver_module
 from mailstrom_cli.net.resolver import Resolver
 from mailstrom_cli.policy.mx import Lookup
+from mailstrom_cli.transport.registry import Transports
 
 from ..peers.dns import Dns
 from ..peers.needs import need
@@ -135,6 +139,16 @@ def test_servers_that_speak_something_else(
     assert told.text.startswith(f"looking up MX of example.test failed: {way} {reason}")
 
 
+def test_out_of_descriptors_is_no_fault_of_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def none_left(*_: Any, **__: Any) -> Any:
+        raise OSError(errno.EMFILE, "none")
+
+    monkeypatch.setattr(asyncio, "open_connection", none_left)
+    told, _ = use("tls://127.0.0.1", "", lambda r: r.mx("example.test"))
+    assert told.kind == "local"
+    assert told.text.endswith("tls://127.0.0.1 cannot be reached: Too many open files")
+
+
 def test_a_web_server_without_http2(certificates: Certificates) -> None:
     async def run() -> Lookup:
         async def hear(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -211,6 +225,20 @@ def test_a_connection_that_the_server_has_closed_meanwhile(certificates: Certifi
             assert (await resolver.addresses("first.example.test"))[0].kind == "found"
 
         use(getattr(server, protocol)(), certificates.ca_file, story)
+
+
+def test_what_is_kept_is_closed_with_the_transports(server: Dns, certificates: Certificates) -> None:
+    settings = build({"dns.resolver": (server.dot(),), "tls.ca_file": certificates.ca_file})
+
+    async def run() -> None:
+        transports = Transports(settings, Random(1))
+        assert transports._resolver is not None
+        assert (await transports._resolver.mx("example.test"))[0].kind == "found"
+        ((_, line),) = transports._resolver._asking[0]._way._idle
+        await transports.close()
+        assert line._writer.transport.is_closing()
+
+    asyncio.run(run())
 
 
 def test_without_the_package_for_http2_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
