@@ -5,18 +5,13 @@ from __future__ import annotations
 import subprocess
 import sys
 
-import pytest
-
 from ..peers.process import free_port
 
 
-@pytest.mark.parametrize("protocol", ["dot", "doh"])
-def test_mail_finds_its_way_by_encrypted_dns(
-    mailstrom, dns_server, scripted, certificates, protocol: str
-) -> None:
+def test_mail_finds_its_way_by_encrypted_dns(mailstrom, dns_server, scripted, certificates) -> None:
     receiver = scripted()
     zones = {"example.test": "@ MX 10 mx\nmx A 127.0.0.1"}
-    resolver = getattr(dns_server(zones, tls=certificates.files()), protocol)()
+    resolver = dns_server(zones, tls=certificates.files()).doh()
     mailstrom.configure(
         f'[dns]\nresolver = "{resolver}"\n[tls]\nca_file = "{certificates.ca_file}"',
         f'[smtp]\nport = {receiver.port}\nip = "ipv4"',
