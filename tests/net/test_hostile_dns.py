@@ -136,6 +136,7 @@ def test_over_https(certificates: Certificates, answer: Callable[..., None], tex
         (b"\0" * 100, "does not speak HTTP/2 as we do: "),
         (b"\xff" * 1_000_000, "answered with more than a DNS message holds"),
     ],
+    ids=["http1", "zeros", "ones"],
 )
 def test_https_that_is_no_http2(certificates: Certificates, garbage: bytes, text: str) -> None:
     async def hear(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
