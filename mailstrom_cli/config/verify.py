@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from mailstrom_cli.config.problems import Problem
+from mailstrom_cli.config.resolvers import DOH_HINT, DOH_LACKS, lacks_http2
 from mailstrom_cli.config.secret import open_secret
 from mailstrom_cli.errors import MailstromError
 
@@ -14,7 +15,8 @@ if TYPE_CHECKING:
 
 
 def verify(loaded: Loaded) -> tuple[Problem, ...]:
-    """Password files that are missing or that others can read, and a ca_file that cannot be read."""
+    """Password files that are missing or that others can read, a ca_file that cannot be read, and a package
+    that is not installed."""
     problems = []
     for host, auth in loaded.settings.auth.items():
         if auth.password_file:
@@ -31,4 +33,6 @@ def verify(loaded: Loaded) -> tuple[Problem, ...]:
         except OSError as error:
             what = f"`tls.ca_file`: {ca_file} cannot be read: {error.strerror}"
             problems.append(Problem(loaded.source("tls.ca_file"), what))
+    if lacks_http2(loaded.settings.dns.resolver):
+        problems.append(Problem(loaded.source("dns.resolver"), DOH_LACKS, DOH_HINT))
     return tuple(problems)

@@ -17,10 +17,14 @@ MAX_ADDRESSES = 5
 class Lookup:
     """What DNS said. kind: "found", "nxdomain" (no such name), "nodata" (the name has none of it),
     "nullmx" (the domain takes no mail), "failed" (no answer that counts; `text` names the resolver) or
-    "local" (this machine could not ask)."""
+    "local" (this machine could not ask).  secure: a resolver that may be trusted to say so has validated the
+    whole answer (DNSSEC; of addresses, all that were looked up).  canonical: the name that CNAMEs lead to,
+    "" where there are none."""
 
     kind: str
     text: str = ""
+    secure: bool = False
+    canonical: str = ""
 
 
 @value
