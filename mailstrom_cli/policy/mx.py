@@ -17,10 +17,14 @@ MAX_ADDRESSES = 5
 class Lookup:
     """What DNS said. kind: "found", "nxdomain" (no such name), "nodata" (the name has none of it),
     "nullmx" (the domain takes no mail), "failed" (no answer that counts; `text` names the resolver) or
-    "local" (this machine could not ask)."""
+    "local" (this machine could not ask).  secure: a resolver that may be trusted to say so has validated the
+    whole answer (DNSSEC; of addresses, all that were looked up).  canonical: the name that CNAMEs lead to,
+    "" where there are none."""
 
     kind: str
     text: str = ""
+    secure: bool = False
+    canonical: str = ""
 
 
 @value
@@ -33,11 +37,15 @@ class MxRecord:
 
 @value
 class Target:
-    """One address to dial. name: the host name, for TLS and for people.  port None: the path of a socket."""
+    """One address to dial. name: the host name, for TLS and for people.  port None: the path of a socket.
+    signed: the name is beyond doubt, since the configuration or signed MX records name it.
+    bases: the names whose TLSA records count for it, the first that has some (RFC 7672, 2.2.2)."""
 
     name: str
     address: str
     port: int | None
+    signed: bool = True
+    bases: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         if self.port is None:

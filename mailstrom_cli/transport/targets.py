@@ -7,6 +7,7 @@ from ipaddress import ip_address
 
 from mailstrom_cli.policy import mx
 from mailstrom_cli.policy.mx import Target
+from mailstrom_cli.policy.names import is_address
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,7 +45,9 @@ class Targets:
             told, targets = await self._mx_hosts(domain, has_session)
         else:
             told, addresses = await self._resolver.relay_addresses(via.host)
-            targets = _in_use_first([Target(via.host, a, via.port) for a in addresses], has_session)
+            bases = () if is_address(via.host) else (via.host,)
+            targets = [Target(via.host, a, via.port, True, bases) for a in addresses]
+            targets = _in_use_first(targets, has_session)
         return told, mx.choose(self._hopeful(targets))
 
     async def _mx_hosts(self, domain: str, has_session: Has) -> tuple[mx.Lookup, list[Target]]:
@@ -62,7 +65,8 @@ class Targets:
             for host in hosts:
                 answer, addresses = await self._resolver.addresses(host)
                 self._rng.shuffle(addresses)
-                equals += [Target(host, a, self._port) for a in addresses]
+                bases = _bases(host, answer)
+                equals += [Target(host, a, self._port, told.secure, bases) for a in addresses]
                 failed = answer if answer.kind in ("failed", "local") else failed
             targets += _in_use_first(equals, has_session)
             if len(targets) > 2 * mx.MAX_ADDRESSES:
@@ -84,6 +88,14 @@ class Targets:
             since = asyncio.get_running_loop().time() - FAILED_SECONDS
             targets.sort(key=lambda target: self._failed.get(target, since) > since)
         return targets
+
+
+def _bases(host: str, answer: mx.Lookup) -> tuple[str, ...]:
+    """Where the addresses of an MX host are not signed no TLSA record counts, nor is one asked for: servers
+    of such zones are known to fail at it (RFC 7672, 2.2.2)."""
+    if not answer.secure:
+        return ()
+    return (answer.canonical, host) if answer.canonical not in ("", host) else (host,)
 
 
 def _in_use_first(equals: list[Target], has_session: Has) -> list[Target]:
