@@ -2,6 +2,7 @@
 
 scripted(script, ...)   a ScriptedServer; a client's violations fail the test (`strict=False`: they do not)
 dns_server(zones, ...)  unbound on loopback                        (tests/peers/dns.py)
+signed_dns(zones, ...)  the same, signed and validating            (tests/peers/signed_dns.py)
 postfix(...)            a receiving MX, or a relay                 (tests/peers/postfix.py)
 dovecot(users)          LMTP over TCP and Unix socket, and SASL    (tests/peers/dovecot.py)
 exim(...)               another receiving MX                       (tests/peers/exim.py)
@@ -26,11 +27,12 @@ from .peers.exim import Exim
 from .peers.needs import need, need_root
 from .peers.postfix import Postfix
 from .peers.scripted import Script, ScriptedServer
+from .peers.signed_dns import SignedDns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-REAL = {"dns_server", "postfix", "dovecot", "exim"}
+REAL = {"dns_server", "signed_dns", "postfix", "dovecot", "exim"}
 
 
 class StartScripted(Protocol):
@@ -101,6 +103,15 @@ def dns_server() -> Iterator[Callable[..., Dns]]:
     need("unbound")
     with contextlib.ExitStack() as running:
         yield lambda *zones, **answers: running.enter_context(Dns(*zones, **answers))
+
+
+@pytest.fixture
+def signed_dns() -> Iterator[Callable[..., SignedDns]]:
+    """signed_dns({"good.test": "@ MX 10 mx"}, bogus=[...], insecure={...}) -> a running SignedDns."""
+    need("unbound")
+    need("kzonesign")
+    with contextlib.ExitStack() as running:
+        yield lambda *zones, **answers: running.enter_context(SignedDns(*zones, **answers))
 
 
 @pytest.fixture

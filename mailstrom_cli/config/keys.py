@@ -61,19 +61,6 @@ COUNT = kinds.integer(1, 1_000_000)
 LEVEL = kinds.choice("none", "may", "encrypt", "verify", "dane")
 
 
-def _flag(held: object) -> bool:
-    if not isinstance(held, bool):
-        raise ValueError
-    return held
-
-
-def _flag_from_text(text: str) -> object:
-    return {"true": True, "false": False}.get(text.lower(), text)
-
-
-FLAG = kinds.Kind("true or false", _flag, lambda held: str(held).lower(), _flag_from_text)
-
-
 def _match(held: object) -> tuple[str, ...]:
     from mailstrom_cli.config.protection import read_match
 
@@ -107,7 +94,7 @@ KEYS = (
     Key("auth.*.mechanism", kinds.choice("auto", "plain", "login"), "auto, plain or login"),
     Key("tls.level", LEVEL, "none, may (where offered, unverified), encrypt (always), verify (and the "
         "certificate is valid), dane (TLSA records where the zone is signed and has them, else as may)"),
-    Key("tls.require_tls", FLAG, "true: at least encrypt, whatever the levels say"),
+    Key("tls.require_tls", kinds.FLAG, "true: at least encrypt, whatever the levels say"),
     Key("tls.ca_file", kinds.PATH, "certificate authorities to trust beside the system's, in PEM"),
     Key("tls.client_cert", kinds.PATH, "the certificate that is shown to servers which ask for one, in PEM"),
     Key("tls.client_key", kinds.PATH, 'its private key, with mode 0600; "": it is in client_cert'),
@@ -119,7 +106,10 @@ KEYS = (
     Key("tls.policy.*.ca_file", kinds.PATH, "certificate authorities to trust instead of all others"),
     Key("tls.policy.*.client_cert", kinds.PATH, "as above"),
     Key("tls.policy.*.client_key", kinds.PATH, "as above"),
-    Key("dns.resolver", kinds.RESOLVER, "who is asked: system, google, cloudflare, quad9, or addresses"),
+    Key("dns.resolver", kinds.RESOLVER, "who is asked: system, google, cloudflare, quad9, an address, "
+        "tls://9.9.9.9#dns.quad9.net or https://dns.quad9.net/dns-query; of a list the first that answers"),
+    Key("dns.trust_ad", kinds.FLAG, "believe every resolver that says it has validated an answer (DNSSEC); "
+        "false believes those on this machine and those asked over TLS or HTTPS"),
     Key("smtp.port", kinds.integer(1, 65535, "a port"), "the port of MX hosts"),
     Key("smtp.source_address", kinds.ADDRESS, 'the address of this host that mail leaves from; "" is any'),
     Key("smtp.ip", kinds.choice("both", "ipv4", "ipv6"), "both, ipv4 or ipv6"),

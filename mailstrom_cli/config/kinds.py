@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 
 from mailstrom_cli.config.places import is_url, path_from_text
-from mailstrom_cli.config.text import ip_address, is_domain, plain, quoted, split_address
+from mailstrom_cli.config.text import ip_address, is_domain, plain, quoted
 from mailstrom_cli.config.via import Via, parse_via
 from mailstrom_cli.values import value
 
@@ -27,11 +27,6 @@ OCTETS = {
     for suffix, base in (("iB", 1024), ("B", 1000))
     for power, unit in enumerate(("", "K", "M", "G", "T"))
     if unit or suffix == "B"
-}
-RESOLVERS = {
-    "google": ("8.8.8.8", "8.8.4.4", "2001:4860:4860::8888", "2001:4860:4860::8844"),
-    "cloudflare": ("1.1.1.1", "1.0.0.1", "2606:4700:4700::1111", "2606:4700:4700::1001"),
-    "quad9": ("9.9.9.9", "149.112.112.112", "2620:fe::fe", "2620:fe::9"),
 }
 
 
@@ -184,6 +179,12 @@ def decimal(low: float, high: float) -> Kind:
     return Kind(f"a number from {low} to {high}", read, from_text=_number_from_text)
 
 
+def _flag(held: object) -> bool:
+    if not isinstance(held, bool):
+        raise ValueError
+    return held
+
+
 def duration(*, zero: bool = False) -> Kind:
     """Seconds; `zero` allows a duration of nothing."""
 
@@ -290,19 +291,9 @@ def _vias(held: object) -> tuple[Via, ...]:
 
 
 def _resolvers(held: object) -> tuple[str, ...]:
-    found: list[str] = []
-    for item in _items(held):
-        if item == "system":
-            found.append(item)
-        elif isinstance(item, str) and item in RESOLVERS:
-            found += RESOLVERS[item]
-        else:
-            address, port = split_address(_text(item), 53)
-            bracketed = f"[{address}]" if ":" in address else address
-            found.append(address if port == 53 else f"{bracketed}:{port}")
-    if not found or ("system" in found and len(found) > 1):
-        raise ValueError
-    return tuple(found)
+    from mailstrom_cli.config.resolvers import read_resolvers
+
+    return read_resolvers(_items(held))
 
 
 def _pattern(held: object) -> str:
@@ -340,9 +331,15 @@ SPOOL = Kind("an absolute path, or the URL of another store", _spool, from_text=
 WORDS = Kind("a list of words that are not empty", _words)
 VIAS = Kind("a URL, or a list of URLs that is not empty", _vias, from_text=_comma_separated)
 RESOLVER = Kind(
-    'system, google, cloudflare or quad9, or a list of IP addresses such as ["127.0.0.1:5353"]',
+    "system, google, cloudflare, quad9, an IP address, tls://ADDRESS#NAME or https://HOST/PATH, or a list",
     _resolvers,
     from_text=_comma_separated,
+)
+FLAG = Kind(
+    "true or false",
+    _flag,
+    lambda held: "true" if held else "false",
+    lambda text: {"true": True, "false": False}.get(text.lower(), text),
 )
 RATE = Kind('a rate such as "100/m", with s, m, h or d, or ""', _rate, _write_rate)
 PATTERN = Kind('a pattern such as "*@example.net", "*.example.net" or "me@example.net"', _pattern)

@@ -38,10 +38,12 @@ EXAMPLES = {
          "password_file": '"/etc/mailstrom/password"', "mechanism": '"auto"'},
     ),
     "tls.policy.*": (
-        "TLS by destination: the recipient's domain where mail leaves by mx:, else the host of the next hop. "
-        + "`*.example.net` is every name below example.net; the longest one that fits counts. With mx: the "
-        + "name of the MX host counts only where the MX records are signed, since DNS could be forged. Keep "
-        + "either match or fingerprints.",
+        (
+            "TLS by destination: the recipient's domain where mail leaves by mx:, else the host of the next "
+            "hop. `*.example.net` is every name below example.net; the longest one that fits counts. With mx: "
+            "the name of the MX host counts only where the MX records are signed, since DNS could be forged. "
+            "Keep either match or fingerprints."
+        ),
         '[tls.policy."*.example.net"]',
         {"level": '"verify"', "match": '["mx.example.net", "*.example.com"]',
          "fingerprints": f'["{"0a" * 32}"]', "ca_file": '"/etc/mailstrom/ca.pem"',

@@ -66,10 +66,10 @@ class Tls:
 
 @value
 class Dns:
-    """resolver: ("system",), or `192.0.2.1`, `192.0.2.1:5353`, `2001:db8::1`, `[2001:db8::1]:5353` (see
-    `text.split_address`)."""
+    """resolver: ("system",), or what `resolvers.parse_server` reads."""
 
     resolver: tuple[str, ...] = ("system",)
+    trust_ad: bool = False
 
 
 @value

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from mailstrom_cli.config.problems import Problem
+from mailstrom_cli.config.resolvers import DOH_HINT, DOH_LACKS, lacks_http2
 from mailstrom_cli.config.secret import open_secret
 from mailstrom_cli.errors import MailstromError
 
@@ -15,8 +16,8 @@ if TYPE_CHECKING:
 
 
 def verify(loaded: Loaded) -> tuple[Problem, ...]:
-    """Password files and private keys that are missing or that others can read, and certificates that cannot
-    be read."""
+    """Password files and private keys that are missing or that others can read, certificates that cannot be
+    read, and a package that is not installed."""
     problems = []
     for host, auth in loaded.settings.auth.items():
         if auth.password_file:
@@ -38,6 +39,8 @@ def verify(loaded: Loaded) -> tuple[Problem, ...]:
         problems.append(
             Problem(loaded.source("tls.client_key"), "`tls` has `client_key`, and no `client_cert`")
         )
+    if lacks_http2(loaded.settings.dns.resolver):
+        problems.append(Problem(loaded.source("dns.resolver"), DOH_LACKS, DOH_HINT))
     return tuple(problems)
 
 

@@ -1,15 +1,15 @@
-"""DNS through dnspython: what a domain and a host name say, as values; no answer is an exception."""
+"""DNS through dnspython: what domains and host names say, as values; no answer is an exception."""
 
 from __future__ import annotations
 
 import asyncio
-import errno
 import ipaddress
 import os
 import socket
 import time
 
-from mailstrom_cli.config.text import split_address
+from mailstrom_cli.config.resolvers import DOH_HINT, DOH_LACKS, SYSTEM, lacks_http2, parse_server
+from mailstrom_cli.errors import CONFIG, MailstromError
 from mailstrom_cli.mail.address import AddressError
 from mailstrom_cli.mail.idna import to_a_labels
 from mailstrom_cli.net.background import in_thread
@@ -21,34 +21,50 @@ if TYPE_CHECKING:
     from typing import Any
 
     import dns.asyncresolver
-    import dns.rdatatype
-    import dns.resolver
+    import dns.name
+
+    from mailstrom_cli.net.nameserver import Nameserver
+    from mailstrom_cli.policy.dane import Tlsa
+
+    Answer = tuple[Lookup, list[Any]]
 
 FOUND = Lookup("found")
+SECURE = Lookup("found", secure=True)
 _FAMILY = {"A": socket.AF_INET, "AAAA": socket.AF_INET6}
-_OURS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EAGAIN)
 KEPT = 10_000  # names and kinds
+MOST_SECONDS, NEGATIVE_SECONDS, FAILED_SECONDS = 86400.0, 900.0, 1.0
+"""The longest that records, their absence (RFC 2308, 5) and failures (RFC 9520, 3.2) are kept."""
 LOOK_SECONDS = 1.0
 RESOLV_CONF = "/etc/resolv.conf"
-TRY_SECONDS, LIFETIME_SECONDS = 5.0, 15.0
+LIFETIME_SECONDS, SYSTEM_SECONDS = 15.0, 30.0
 
 
 class Resolver:
-    """servers: ("system",) or "address[:port]" each; ip: "both", "ipv4" or "ipv6", the families wanted.
+    """servers: (SYSTEM,), or what `parse_server` reads; ip: "both", "ipv4" or "ipv6", the families wanted.
+    trust_ad: believe each of them about DNSSEC, not only those on this machine and over TLS.  ca_file:
+    certificates trusted beside the system's, or "". Raises MailstromError for DNS over HTTPS that cannot be.
 
-    Answers are kept as long as their TTL allows, those with records where they are found at once; what is
-    asked twice at the same time is looked up once.
+    Answers are kept as long as their TTL allows; what is asked twice at the same time is looked up once.
     """
 
-    def __init__(self, servers: Sequence[str], ip: str) -> None:
+    def __init__(self, servers: Sequence[str], ip: str, trust_ad: bool = False, ca_file: str = "") -> None:
+        if lacks_http2(servers):
+            raise MailstromError(DOH_LACKS, DOH_HINT, CONFIG)
         self._servers = tuple(servers)
         self._families = wanted_families(ip)
+        self._trust_ad, self._ca_file = trust_ad, ca_file
         self._dns: dns.asyncresolver.Resolver | None = None
+        self._asking: list[Nameserver] = []
         self._system: tuple[int, ...] | None = None
         self._looked = 0.0
         self._literals: dict[str, str] = {}  # by host of the configuration, "" for a name
-        self._found: dict[tuple[str, str], tuple[float, list[Any]]] = {}  # until when, records
-        self._asked: dict[tuple[str, str], asyncio.Task[tuple[Lookup, list[Any]]]] = {}
+        self._answers: dict[tuple[str, str], tuple[float, Answer]] = {}  # until when
+        self._asked: dict[tuple[str, str], asyncio.Task[Answer]] = {}
+
+    async def close(self) -> None:
+        """Drop the connections that are kept."""
+        for server in self._asking:
+            server.close()
 
     async def mx(self, domain: str) -> tuple[Lookup, list[MxRecord]]:
         """The MX records; for a domain that has none, itself if it has an address (RFC 5321, 5.1). An answer
@@ -57,37 +73,42 @@ class Resolver:
             domain = domain if domain.isascii() else to_a_labels(domain)
         except AddressError as error:
             return Lookup("nxdomain", str(error)), []
-        told, records = await self._records(domain, "MX")
-        if told.kind == "found":
-            found = [MxRecord(r.preference, r.exchange.to_text(omit_final_dot=True)) for r in records]
-            found = [MxRecord(r.preference, "" if r.host in (".", "@") else r.host) for r in found]
+        none, found = await self._records(domain, "MX")
+        if none.kind == "found":
             if is_null_mx(found):
                 return Lookup("nullmx", f"the domain {domain} says that it takes no mail (null MX)"), []
-            return told, found
-        if told.kind in ("failed", "local"):
-            return told, []
+            return none, list(found)
+        if none.kind in ("failed", "local"):
+            return none, []
         told, _ = await self.addresses(domain)
         if told.kind == "found":
-            return told, [MxRecord(0, domain)]
+            return SECURE if none.secure and told.secure else FOUND, [MxRecord(0, domain)]
         if told.kind in ("nxdomain", "nodata"):
-            none = "does not exist" if told.kind == "nxdomain" else "has neither MX nor address records"
-            return Lookup(told.kind, f"the domain {domain} {none}"), []
+            what = "does not exist" if told.kind == "nxdomain" else "has neither MX nor address records"
+            return Lookup(told.kind, f"the domain {domain} {what}"), []
         return told, []
 
     async def addresses(self, host: str) -> tuple[Lookup, list[str]]:
-        """All addresses of a host; one failed look-up counts only when the other gave nothing."""
+        """All addresses of a host; one failed look-up counts only when the other gave nothing. They are
+        secure if every answer is, also one that there are none of a family."""
         kept = [self._kept(host, family) for family in self._families]
-        if all(kept):
-            return FOUND, [record.address for records in kept for record in records]
-        answers = await asyncio.gather(*(self._records(host, family) for family in self._families))
-        found = [record.address for _, records in answers for record in records]
-        if found:
-            return FOUND, found
-        kinds = {told.kind: told for told, _ in answers}
-        for kind in ("failed", "local", "nodata", "nxdomain"):
-            if kind in kinds:
-                return kinds[kind], []
-        return FOUND, []
+        known = [answer for answer in kept if answer]
+        if len(known) == len(kept):
+            return _together(known)
+        return _together(await asyncio.gather(*(self._records(host, family) for family in self._families)))
+
+    async def tlsa(self, host: str, port: int) -> tuple[Lookup, list[Tlsa]]:
+        """The TLSA records of a service on TCP (RFC 6698, 3). They count only if the answer is secure."""
+        return await self._records(f"_{port}._tcp.{host}", "TLSA")
+
+    async def txt(self, name: str) -> tuple[Lookup, list[str]]:
+        """The TXT records, the strings of each joined; an octet that is no ASCII is U+FFFD."""
+        return await self._records(name, "TXT")
+
+    async def cname(self, name: str) -> tuple[Lookup, list[str]]:
+        """What the name itself is an alias of. An alias may be secure though what it leads to is not
+        (RFC 7672, 2.1.3)."""
+        return await self._records(name, "CNAME")
 
     async def relay_addresses(self, host: str) -> tuple[Lookup, list[str]]:
         """Addresses of a host that the configuration names: an address, or a name that this system knows."""
@@ -95,23 +116,36 @@ class Resolver:
             self._literals[host] = _literal(host)
         if literal := self._literals[host]:
             return FOUND, [literal]
-        if self._servers != ("system",) and host != "localhost":
+        if self._servers != (SYSTEM,) and host != "localhost":
             return await self.addresses(host)
         both = len(self._families) == 2
         family = socket.AF_UNSPEC if both else _FAMILY[self._families[0]]
         try:
-            infos = await in_thread(socket.getaddrinfo, host, None, family, socket.SOCK_STREAM)
+            async with asyncio.timeout(SYSTEM_SECONDS):
+                infos = await in_thread(socket.getaddrinfo, host, None, family, socket.SOCK_STREAM)
+        except TimeoutError:
+            text = f"{self._names()} did not answer within {SYSTEM_SECONDS:g} s"
+            return Lookup("failed", f"looking up the host {host} failed: {text}"), []
         except socket.gaierror as error:
-            temporary = error.errno == socket.EAI_AGAIN
-            text = f"the host {host} has no address: {error.strerror}"
-            return Lookup("failed" if temporary else "nxdomain", text), []
+            if error.errno == socket.EAI_AGAIN:
+                text = f"looking up the host {host} failed: {error.strerror} ({self._names()})"
+                return Lookup("failed", text), []
+            return Lookup("nxdomain", f"the host {host} has no address: {error.strerror}"), []
         except OSError as error:
             return Lookup("local", f"looking up the host {host} failed: {error.strerror}"), []
         return FOUND, list(dict.fromkeys(str(info[4][0]) for info in infos))
 
-    async def _records(self, name: str, kind: str) -> tuple[Lookup, list[Any]]:
+    def _names(self) -> str:
+        """The servers of this system, for people."""
+        try:
+            self._resolver()
+        except Exception:
+            return f"a server of {RESOLV_CONF}"
+        return " and ".join(str(server) for server in self._asking)
+
+    async def _records(self, name: str, kind: str) -> Answer:
         if kept := self._kept(name, kind):
-            return FOUND, kept
+            return kept
         key = name.lower(), kind
         task = self._asked.get(key)
         if task is None:
@@ -119,73 +153,123 @@ class Resolver:
             task.add_done_callback(lambda _: self._asked.pop(key, None))
         return await asyncio.shield(task)
 
-    def _kept(self, name: str, kind: str) -> list[Any]:
-        """Records found before, if they are still good."""
+    def _kept(self, name: str, kind: str) -> Answer | None:
+        """What was answered before, if it is still good."""
         self._look_again()
-        until, records = self._found.get((name.lower(), kind), (0.0, []))
-        return records if until > time.monotonic() else []
+        kept = self._answers.get((name.lower(), kind))
+        return kept[1] if kept is not None and kept[0] > time.monotonic() else None
 
-    def _keep(self, name: str, kind: str, until: float, records: list[Any]) -> None:
-        if len(self._found) >= KEPT:
-            self._found.clear()
-        self._found[name.lower(), kind] = until, records
+    def _keep(self, name: str, kind: str, seconds: float, answer: Answer) -> Answer:
+        if len(self._answers) >= KEPT:
+            self._answers.clear()
+        self._answers[name.lower(), kind] = time.monotonic() + seconds, answer
+        return answer
 
-    async def _ask(self, name: str, kind: str) -> tuple[Lookup, list[Any]]:
+    async def _ask(self, name: str, kind: str) -> Answer:
         import dns.exception
+        import dns.flags
         import dns.name
         import dns.resolver
 
+        from mailstrom_cli.net.nameserver import in_order, local, why
+
         try:
-            answer = await self._resolver().resolve(
-                dns.name.from_text(name), kind, raise_on_no_answer=False, search=False
-            )
-        except dns.resolver.NXDOMAIN:
-            return Lookup("nxdomain", f"the host {name} does not exist"), []
-        except dns.resolver.NoAnswer:
-            return Lookup("nodata", f"the host {name} has no {kind} record"), []
+            asked = dns.name.from_text(name)
+            resolver = self._resolver()
+            if len(self._asking) > 1:
+                resolver.nameservers = in_order(self._asking)
+            try:
+                answer = await resolver.resolve(asked, kind, raise_on_no_answer=False, search=False)
+                response, none = answer.response, "nodata"
+            except dns.resolver.NXDOMAIN as nowhere:
+                response, none = nowhere.kwargs["responses"][asked], "nxdomain"
+            chain = response.resolve_chaining()
         except (dns.exception.DNSException, OSError, ValueError, UnicodeError) as error:
-            told = "local" if _local(error) else "failed"
-            return Lookup(told, f"looking up {kind} of {name} failed: {error}"), []
-        if answer.rrset is None:
-            return Lookup("nodata", f"the host {name} has no {kind} record"), []
-        records = list(answer.rrset)
-        self._keep(name, kind, time.monotonic() + answer.expiration - time.time(), records)
-        return FOUND, records
+            if local(error):
+                return Lookup("local", f"looking up {kind} of {name} failed: {why(error)}"), []
+            told = Lookup("failed", f"looking up {kind} of {name} failed: {why(error)}")
+            return self._keep(name, kind, FAILED_SECONDS, (told, []))
+        secure = bool(response.flags & dns.flags.AD)
+        if chain.answer is None:
+            what = "does not exist" if none == "nxdomain" else f"has no {kind} record"
+            told = Lookup(none, f"the host {name} {what}", secure)
+            return self._keep(name, kind, min(chain.minimum_ttl, NEGATIVE_SECONDS), (told, []))
+        told = SECURE if secure else FOUND
+        if chain.cnames:
+            told = Lookup("found", "", secure, _text(chain.canonical_name))
+        records = [_value(kind, record) for record in chain.answer]
+        return self._keep(name, kind, min(chain.minimum_ttl, MOST_SECONDS), (told, records))
 
     def _look_again(self) -> None:
         """Begin anew when the system has other resolvers now: this machine has come to another network."""
         now = time.monotonic()
-        if self._servers != ("system",) or now < self._looked + LOOK_SECONDS:
+        if self._servers != (SYSTEM,) or now < self._looked + LOOK_SECONDS:
             return
         self._looked = now
         before, self._system = self._system, _stamp(RESOLV_CONF)
         if before != self._system:
             self._dns = None
-            self._found.clear()
+            self._answers.clear()
 
     def _resolver(self) -> dns.asyncresolver.Resolver:
         self._look_again()
         if self._dns is None:
             import dns.asyncresolver
-            import dns.nameserver
-            import dns.resolver
+            import dns.flags
 
-            system = self._servers == ("system",)
-            made = dns.asyncresolver.Resolver(configure=system)
-            if not system:
-                made.nameservers = [
-                    dns.nameserver.Do53Nameserver(*split_address(server, 53)) for server in self._servers
-                ]
+            from mailstrom_cli.net.nameserver import TRY_SECONDS, nameserver
+
+            system = self._servers == (SYSTEM,)
+            made = dns.asyncresolver.Resolver(RESOLV_CONF, configure=system)
+            servers = [str(server) for server in made.nameservers] if system else self._servers
+            trust_ad = self._trust_ad or (system and _trusted_by(RESOLV_CONF))
+            self._asking = [
+                nameserver(parse_server(server), trust_ad=trust_ad, ca_file=self._ca_file)
+                for server in servers
+            ]
+            made.nameservers = self._asking
+            made.rotate = False
             made.timeout, made.lifetime = TRY_SECONDS, LIFETIME_SECONDS
-            made.cache = dns.resolver.LRUCache()
+            made.flags = dns.flags.RD | dns.flags.AD  # RFC 6840, 5.7: tell whether it was validated
             self._dns = made
         return self._dns
 
 
-def _local(error: Exception) -> bool:
-    """Whether a look-up failed since this machine is out of something: no server was asked at all."""
-    tried = getattr(error, "kwargs", {}).get("errors") or [(None, None, None, error)]
-    return all(isinstance(one[3], OSError) and one[3].errno in _OURS for one in tried)
+def _together(answers: Sequence[Answer]) -> tuple[Lookup, list[str]]:
+    """The answers for all families as one."""
+    found: list[str] = []
+    first, secure = None, True
+    for told, addresses in answers:
+        if addresses:
+            found += addresses
+            first = first or told
+        if not told.secure and told.kind not in ("failed", "local"):
+            secure = False
+    if first is not None:
+        return first if first.secure == secure else Lookup("found", "", secure, first.canonical), found
+    kinds = {told.kind: told for told, _ in answers}
+    return next(kinds[kind] for kind in ("failed", "local", "nodata", "nxdomain") if kind in kinds), []
+
+
+def _value(kind: str, record: Any) -> Any:
+    """What of a record is of use."""
+    if kind in _FAMILY:
+        return record.address
+    if kind == "MX":
+        return MxRecord(record.preference, _text(record.exchange))
+    if kind == "CNAME":
+        return _text(record.target)
+    if kind == "TXT":
+        return b"".join(record.strings).decode("ascii", "replace")
+    from mailstrom_cli.policy.dane import Tlsa
+
+    return Tlsa(record.usage, record.selector, record.mtype, record.cert)
+
+
+def _text(name: dns.name.Name) -> str:
+    """A name without the final dot; "" is the root."""
+    text = name.to_text(omit_final_dot=True)
+    return "" if text in (".", "@") else text
 
 
 def _literal(host: str) -> str:
@@ -203,3 +287,13 @@ def _stamp(path: str) -> tuple[int, ...] | None:
     except OSError:
         return None
     return status.st_mtime_ns, status.st_ino, status.st_size
+
+
+def _trusted_by(path: str) -> bool:
+    """Whether the file says `options trust-ad` (resolv.conf(5))."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            lines = [line.split() for line in file]
+    except OSError:
+        return False
+    return any(words[:1] == ["options"] and "trust-ad" in words for words in lines)

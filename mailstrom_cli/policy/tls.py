@@ -173,6 +173,11 @@ def asked(settings: Tls, name: str) -> Asked:
     )
 
 
+def wanted(settings: Tls, level: str) -> bool:
+    """Whether a level is asked for anywhere."""
+    return level in (settings.level, *(policy.level for policy in settings.policy.values()))
+
+
 def most_specific(policies: Mapping[str, T], name: str) -> T | None:
     """The policy for a name, else that of `*.` and the longest domain above it, else None."""
     if not policies:

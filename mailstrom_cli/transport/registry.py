@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from random import Random
 
     from mailstrom_cli.config.schema import Settings
+    from mailstrom_cli.net.resolver import Resolver
     from mailstrom_cli.transport.base import Transport
 
 
@@ -20,6 +21,7 @@ class Transports:
         self._settings = replace(settings, helo_name=settings.helo_name or host_name())
         self._rng = rng
         self._made: dict[str, Transport] = {}
+        self._resolver: Resolver | None = None
         for via in (*settings.via, *(via for route in settings.route for via in route.via)):
             self(via.scheme)
 
@@ -38,9 +40,14 @@ class Transports:
         from mailstrom_cli.net.resolver import Resolver
         from mailstrom_cli.transport.smtp import SmtpTransport
 
-        return SmtpTransport(settings, Resolver(settings.dns.resolver, settings.smtp.ip), self._rng)
+        self._resolver = Resolver(
+            settings.dns.resolver, settings.smtp.ip, settings.dns.trust_ad, settings.tls.ca_file
+        )
+        return SmtpTransport(settings, self._resolver, self._rng)
 
     async def close(self) -> None:
         for transport in self._made.values():
             await transport.close()
         self._made.clear()
+        if self._resolver is not None:
+            await self._resolver.close()

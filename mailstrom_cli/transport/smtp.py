@@ -53,7 +53,7 @@ class SmtpTransport:
 
     def __init__(self, settings: Settings, resolver: Resolver, rng: Random) -> None:
         self._settings = settings
-        self._targets = Targets(resolver, settings.smtp.port, rng)
+        self._targets = Targets(resolver, settings.smtp.port, rng, dane=tls.wanted(settings.tls, tls.DANE))
         self._contexts = Contexts()
         for name in ("", *settings.tls.policy):
             self._contexts.check(tls.asked(settings.tls, name))  # a wrong file is told at the start

@@ -25,9 +25,10 @@ FAILED_SECONDS, FAILED_KEPT = 60.0, 1000
 
 
 class Targets:
-    """port: that of MX hosts.  rng shuffles hosts of equal preference."""
+    """port: that of MX hosts.  rng shuffles hosts of equal preference.  dane: whether anybody asks for it."""
 
-    def __init__(self, resolver: Resolver, port: int, rng: Random) -> None:
+    def __init__(self, resolver: Resolver, port: int, rng: Random, *, dane: bool = False) -> None:
+        self._dane = dane
         self._resolver = resolver
         self._port = port
         self._rng = rng
@@ -65,7 +66,7 @@ class Targets:
             for host in hosts:
                 answer, addresses = await self._resolver.addresses(host)
                 self._rng.shuffle(addresses)
-                bases = _bases(host, answer)
+                bases = await self._bases(host, answer)
                 equals += [Target(host, a, self._port, told.secure, bases) for a in addresses]
                 failed = answer if answer.kind in ("failed", "local") else failed
             targets += _in_use_first(equals, has_session)
@@ -74,6 +75,17 @@ class Targets:
         if records and not targets:
             told = failed or mx.Lookup("nodata", f"no MX host of {domain} has an address")
         return told, targets
+
+    async def _bases(self, host: str, answer: mx.Lookup) -> tuple[str, ...]:
+        """Where the addresses of an MX host are not signed no TLSA record counts, nor is one asked for:
+        servers of such zones are known to fail at it. An alias may be signed though what it leads to is not
+        (RFC 7672, 2.2.2)."""
+        alias = answer.canonical not in ("", host)
+        if answer.secure:
+            return (answer.canonical, host) if alias else (host,)
+        if self._dane and alias and (await self._resolver.cname(host))[0].secure:
+            return (host,)
+        return ()
 
     def failed(self, target: Target) -> None:
         """It could not be reached."""
@@ -88,14 +100,6 @@ class Targets:
             since = asyncio.get_running_loop().time() - FAILED_SECONDS
             targets.sort(key=lambda target: self._failed.get(target, since) > since)
         return targets
-
-
-def _bases(host: str, answer: mx.Lookup) -> tuple[str, ...]:
-    """Where the addresses of an MX host are not signed no TLSA record counts, nor is one asked for: servers
-    of such zones are known to fail at it (RFC 7672, 2.2.2)."""
-    if not answer.secure:
-        return ()
-    return (answer.canonical, host) if answer.canonical not in ("", host) else (host,)
 
 
 def _in_use_first(equals: list[Target], has_session: Has) -> list[Target]:

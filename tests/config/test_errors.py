@@ -55,7 +55,7 @@ FILES = {
     "[[origin]]\nx = 1": ['1: `origin` must be a domain such as "example.org", not this list'],
     "[origin]": ['1: `origin` must be a domain such as "example.org", not a table'],
     "origin = 1979-05-27": ['1: `origin` must be a domain such as "example.org", not a date or a time'],
-    'tls.level = "always"': ['1: `tls.level` must be one of none, may, encrypt, verify, not "always"'],
+    'tls.level = "always"': ['1: `tls.level` must be one of none, may, encrypt, verify, dane, not "always"'],
     'smtp.port = "25"': ['1: `smtp.port` must be a port from 1 to 65535, not "25"'],
     "smtp.port = 0": ["1: `smtp.port` must be a port from 1 to 65535, not 0"],
     "retry.retries = -2": ["1: `retry.retries` must be a whole number from -1 to 1000, not -2"],
@@ -190,7 +190,7 @@ ENVIRONMENTS = {
     (
         "MAILSTROM_TLS_LEVEL",
         "",
-    ): 'MAILSTROM_TLS_LEVEL: `tls.level` must be one of none, may, encrypt, verify, not ""',
+    ): 'MAILSTROM_TLS_LEVEL: `tls.level` must be one of none, may, encrypt, verify, dane, not ""',
     ("MAILSTROM_VIA", "mx:,"): "MAILSTROM_VIA: `via` must be a URL, or a list of URLs that is not empty, not "
     '"mx:,"',
     (

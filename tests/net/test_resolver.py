@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import itertools
 import socket
-import time
+import threading
 from random import Random
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from mailstrom_cli.config.resolvers import parse_server
+from mailstrom_cli.net import nameserver
 from mailstrom_cli.net import resolver as resolver_module
 from mailstrom_cli.net.resolver import Resolver
 from mailstrom_cli.policy.mx import Lookup, MxRecord, in_order
@@ -142,6 +145,78 @@ def test_a_server_that_never_answers_and_one_that_is_not_there() -> None:
     assert told.kind == "failed"
 
 
+def test_the_reason_names_each_server_and_what_became_of_it(server, monkeypatch) -> None:
+    monkeypatch.setattr(nameserver, "TRY_SECONDS", 0.1)
+    monkeypatch.setattr(resolver_module, "LIFETIME_SECONDS", 0.35)
+    with deaf() as first, deaf() as second:
+        places = [f"127.0.0.1:{one.getsockname()[1]}" for one in (first, second)]
+
+        async def why(*servers: str) -> str:
+            return (await Resolver(servers, "both").mx("lame.test"))[0].text
+
+        failed = "looking up MX of lame.test failed: "
+        assert asyncio.run(why(server.resolver)) == f"{failed}{server.resolver} answered SERVFAIL"
+        text = f"{failed}{places[0]} and {places[1]} did not answer within 0.1 s"
+        assert asyncio.run(why(*places)) == text
+        text = f"{failed}{server.resolver} answered SERVFAIL; {places[0]} did not answer within 0."
+        assert asyncio.run(why(server.resolver, places[0])).startswith(text)
+
+
+@contextlib.contextmanager
+def deaf() -> Iterator[socket.socket]:
+    """A DNS server that never answers; what it was asked can be read."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
+        one.bind(("127.0.0.1", 0))
+        one.setblocking(False)
+        yield one
+
+
+def heard(one: socket.socket) -> int:
+    """How often it was asked, since the last time."""
+    for count in itertools.count():
+        try:
+            one.recv(512)
+        except BlockingIOError:
+            return count
+    raise AssertionError
+
+
+def test_a_server_that_does_not_answer_is_not_asked_first_again(server, monkeypatch) -> None:
+    monkeypatch.setattr(nameserver, "TRY_SECONDS", 0.1)
+    monkeypatch.setattr(resolver_module, "LIFETIME_SECONDS", 0.5)
+
+    async def story() -> None:
+        with deaf() as one:
+            resolver = Resolver((f"127.0.0.1:{one.getsockname()[1]}", server.resolver), "ipv4")
+            for host in ("first", "second", "equal"):
+                told, found = await resolver.addresses(f"{host}.example.test")
+                assert told.kind == "found" and found
+            assert heard(one) == 1
+            told, _ = await resolver.mx("lame.test")
+            assert told.kind == "failed" and heard(one) > 0, "where the other fails it is asked all the same"
+
+    asyncio.run(story())
+
+
+def test_a_server_that_has_rested_is_tried_by_one_and_is_the_first_again(monkeypatch) -> None:
+    now = 1000.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    made = [
+        nameserver.nameserver(parse_server(f"192.0.2.{n}"), trust_ad=False, ca_file="") for n in (1, 2, 3)
+    ]
+    first, second, third = made
+    assert nameserver.in_order(made) == [first, second, third]
+    first.rest()
+    assert nameserver.in_order(made) == [second, third, first]
+    second.rest()
+    assert nameserver.in_order(made) == [third, first, second]
+    now += nameserver.REST_SECONDS + 1
+    assert nameserver.in_order(made) == [first, second, third]
+    assert nameserver.in_order(made) == [second, third, first], "others do not wait for what it will say"
+    now += nameserver.TRY_SECONDS + 1
+    assert nameserver.in_order(made)[0] == first
+
+
 def test_addresses_of_both_families_and_of_one(server) -> None:
     name = "first.example.test"
     assert sorted(ask(server.resolver, "addresses", name)[1]) == ["127.0.0.2", "::1"]
@@ -185,14 +260,41 @@ def test_relays_by_the_names_of_this_system() -> None:
     assert set(ask("system", "relay_addresses", "localhost", "ipv4")[1]) == {"127.0.0.1"}
 
 
-@pytest.mark.parametrize(("code", "kind"), [(socket.EAI_NONAME, "nxdomain"), (socket.EAI_AGAIN, "failed")])
-def test_a_name_that_this_system_does_not_know(monkeypatch, code: int, kind: str) -> None:
+@pytest.mark.parametrize(
+    ("code", "kind", "text"),
+    [
+        (socket.EAI_NONAME, "nxdomain", "the host relay.example.org has no address: why not"),
+        (
+            socket.EAI_AGAIN,
+            "failed",
+            "looking up the host relay.example.org failed: why not (192.0.2.1 and 192.0.2.2)",
+        ),
+    ],
+)
+def test_a_name_that_this_system_does_not_know(
+    tmp_path, monkeypatch, code: int, kind: str, text: str
+) -> None:
     def unknown(*_: object, **__: object) -> None:
         raise socket.gaierror(code, "why not")
 
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    monkeypatch.setattr(resolver_module, "RESOLV_CONF", str(tmp_path / "resolv.conf"))
+    (tmp_path / "resolv.conf").write_text("nameserver 192.0.2.1\nnameserver 192.0.2.2\n")
     told, found = ask("system", "relay_addresses", "relay.example.org")
-    assert (told, found) == (Lookup(kind, "the host relay.example.org has no address: why not"), [])
+    assert (told, found) == (Lookup(kind, text), [])
+
+
+def test_a_system_that_does_not_answer_is_not_waited_for(tmp_path, monkeypatch) -> None:
+    awake = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: awake.wait(5))
+    monkeypatch.setattr(resolver_module, "SYSTEM_SECONDS", 0.05)
+    monkeypatch.setattr(resolver_module, "RESOLV_CONF", str(tmp_path / "resolv.conf"))
+    (tmp_path / "resolv.conf").write_text("nameserver 192.0.2.1\n")
+    told, found = ask("system", "relay_addresses", "relay.example.org")
+    awake.set()
+    assert (told.kind, found) == ("failed", [])
+    text = "looking up the host relay.example.org failed: 192.0.2.1 did not answer within 0.05 s"
+    assert told.text == text
 
 
 def test_what_is_asked_twice_at_once_is_looked_up_once(server) -> None:
@@ -221,9 +323,7 @@ class Scripted(Resolver):
 
     async def _ask(self, name: str, kind: str) -> tuple[Lookup, list[Any]]:
         self.asked.append(f"{kind} {name}")
-        records = [SimpleNamespace(address="127.0.0.9")]
-        self._keep(name, kind, time.monotonic() + self.seconds, records)
-        return Lookup("found"), records
+        return self._keep(name, kind, self.seconds, (Lookup("found"), ["127.0.0.9"]))
 
 
 @pytest.mark.parametrize(("seconds", "times"), [(60, 1), (0, 3)])
@@ -245,5 +345,96 @@ def test_on_another_network_everything_is_asked_again(monkeypatch) -> None:
             monkeypatch.setattr(resolver_module, "_stamp", lambda path, stamp=stamp: (stamp,))
             await resolver.addresses("mx.example.test")
         assert len(resolver.asked) == 2
+
+    asyncio.run(story())
+
+
+@pytest.fixture
+def asked(monkeypatch) -> list[str]:
+    """What is sent to the server."""
+    sent: list[str] = []
+    query = nameserver.Nameserver.async_query
+
+    async def counting(self: Any, request: Any, *place: Any, **more: Any) -> Any:
+        sent.append(request.question[0].to_text())
+        return await query(self, request, *place, **more)
+
+    monkeypatch.setattr(nameserver.Nameserver, "async_query", counting)
+    return sent
+
+
+@pytest.mark.parametrize(
+    ("question", "name", "times"),
+    [
+        ("mx", "example.test", 1),
+        ("mx", "implicit.test", 3),  # MX, A and AAAA
+        ("mx", "gone.example.test", 3),
+        ("addresses", "second.example.test", 2),
+        ("addresses", "text.example.test", 2),
+        ("txt", "first.example.test", 1),
+        ("mx", "lame.test", 1),
+    ],
+)
+def test_every_answer_is_kept(server, asked, question: str, name: str, times: int) -> None:
+    async def story() -> None:
+        resolver = Resolver((server.resolver,), "both")
+        answers = [await getattr(resolver, question)(spelt) for spelt in (name, name.upper(), name)]
+        assert len({answer[0].kind for answer in answers}) == 1
+        assert len(asked) == times
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize(
+    ("limit", "name"),
+    [
+        ("MOST_SECONDS", "first.example.test"),
+        ("NEGATIVE_SECONDS", "text.example.test"),
+        ("NEGATIVE_SECONDS", "gone.example.test"),
+        ("FAILED_SECONDS", "lame.test"),
+    ],
+)
+def test_no_answer_is_kept_longer_than_is_good(server, asked, monkeypatch, limit: str, name: str) -> None:
+    """Each kind has its own limit: with that one at nothing everything is asked again."""
+
+    async def story(times: int) -> None:
+        del asked[:]
+        resolver = Resolver((server.resolver,), "ipv4")
+        for _ in range(3):
+            await resolver.addresses(name)
+        assert len(asked) == times
+
+    for other in ("MOST_SECONDS", "NEGATIVE_SECONDS", "FAILED_SECONDS"):
+        with monkeypatch.context() as patch:
+            patch.setattr(resolver_module, other, 0.0)
+            asyncio.run(story(3 if other == limit else 1))
+
+
+def test_an_answer_is_not_kept_longer_than_its_ttl_says(server, monkeypatch) -> None:
+    now = 1000.0
+    monkeypatch.setattr(resolver_module.time, "monotonic", lambda: now)
+
+    async def story() -> None:
+        nonlocal now
+        resolver = Resolver((server.resolver,), "ipv4")
+        for name in ("first.example.test", "gone.example.test", "text.example.test"):
+            await resolver.addresses(name)
+            assert resolver._kept(name, "A"), name
+        now += 30
+        assert all(resolver._kept(f"{host}.example.test", "A") for host in ("first", "gone", "text"))
+        now += 31
+        assert not any(resolver._kept(f"{host}.example.test", "A") for host in ("first", "gone", "text"))
+
+    asyncio.run(story())
+
+
+def test_what_is_kept_is_bounded(monkeypatch) -> None:
+    monkeypatch.setattr(resolver_module, "KEPT", 10)
+
+    async def story() -> None:
+        resolver = Scripted(60)
+        for n in range(35):
+            await resolver.addresses(f"n{n}.example.test")
+            assert len(resolver._answers) <= 10
 
     asyncio.run(story())

@@ -12,6 +12,7 @@ from .process import find
 
 PACKAGES = {
     "dovecot": "dovecot-lmtpd",
+    "kzonesign": "knot-dnssecutils",
     "mkfs.ext4": "e2fsprogs",
     "mkfs.xfs": "xfsprogs",
     "gpg": "gnupg",

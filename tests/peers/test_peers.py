@@ -8,6 +8,10 @@ import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import dns.flags
+import dns.message
+import dns.query
+import dns.rcode
 import dns.resolver
 import pytest
 
@@ -111,6 +115,46 @@ def test_dns_gives_every_kind_of_answer(dns_server: Callable[..., Any]) -> None:
     assert ask("example.test", "MX") == ["5 new.example.test."]
     server.__exit__(None, None, None)
     assert left_behind(server) == []
+
+
+def test_signed_dns_validates(signed_dns: Callable[..., Any]) -> None:
+    zones = {
+        "good.test": "@ MX 10 mx\nmx A 127.0.0.2\nin CNAME mx\nout CNAME plain.test.\n"
+        "_25._tcp.mx TLSA 3 1 1 " + "ab" * 32 + "\n_26._tcp.mx TLSA 3 1 1 " + "ab" * 32,
+        "broken.test": "@ A 127.0.0.2",
+    }
+    server = signed_dns(
+        zones,
+        bogus=["broken.test", "_26._tcp.mx.good.test"],
+        insecure={"plain.test": "@ A 127.0.0.3"},
+        servfail=["lame.test"],
+    )
+
+    def ask(name: str, kind: str) -> tuple[str, bool]:
+        question = dns.message.make_query(name, kind)
+        question.flags |= dns.flags.AD
+        reply = dns.query.udp(question, server.host, 2, server.port)
+        return dns.rcode.to_text(reply.rcode()), bool(reply.flags & dns.flags.AD)
+
+    for name, kind, answer in [
+        ("good.test", "MX", ("NOERROR", True)),
+        ("good.test", "A", ("NOERROR", True)),
+        ("none.good.test", "A", ("NXDOMAIN", True)),
+        ("in.good.test", "A", ("NOERROR", True)),
+        ("out.good.test", "A", ("NOERROR", False)),
+        ("out.good.test", "CNAME", ("NOERROR", True)),
+        ("_25._tcp.mx.good.test", "TLSA", ("NOERROR", True)),
+        ("_26._tcp.mx.good.test", "TLSA", ("SERVFAIL", False)),
+        ("_27._tcp.mx.good.test", "TLSA", ("NXDOMAIN", True)),
+        ("broken.test", "A", ("SERVFAIL", False)),
+        ("plain.test", "A", ("NOERROR", False)),
+        ("none.plain.test", "A", ("NXDOMAIN", False)),
+        ("lame.test", "A", ("SERVFAIL", False)),
+    ]:
+        assert ask(name, kind) == answer, f"{kind} of {name}"
+    server.change({"good.test": "@ MX 5 new"})
+    assert ask("good.test", "MX") == ("NOERROR", True)
+    assert ask("mx.good.test", "A") == ("NXDOMAIN", True)
 
 
 @pytest.mark.parametrize("name", ["postfix", "exim"])

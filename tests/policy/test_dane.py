@@ -88,8 +88,10 @@ def test_what_is_no_certificate_is_a_value_error_and_nothing_else(data) -> None:
 
 @pytest.mark.parametrize(
     "octets",
-    [b"", b"\x30", b"\x30\x80\x00\x00", b"\x30\x81\x01\x00", b"\x30\x82\x00\x80" + b"x" * 128, b"\x30\x85"]
-    + [b"\x30\xff" + b"x" * 300, der(LEAF)[:-1], der(LEAF) + b"\0"],
+    [
+        *(b"", b"0", b"0\x80\x00\x00", b"0\x81\x01\x00", b"0\x82\x00\x80" + b"x" * 128, b"0\x85"),
+        *(b"0\xff" + b"x" * 300, der(LEAF)[:-1], der(LEAF) + b"\0"),
+    ],
 )
 def test_lengths_are_those_of_der(octets: bytes) -> None:
     with pytest.raises(ValueError):

@@ -1,0 +1,226 @@
+"""DNS over TLS and over HTTPS, asked of a real server (unbound) with certificates good and bad."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from mailstrom_cli.config import resolvers
+from mailstrom_cli.errors import CONFIG, MailstromError
+from mailstrom_cli.net import nameserver
+from mailstrom_cli.net import resolver as resolver_module
+from mailstrom_cli.net.resolver import Resolver
+from mailstrom_cli.policy.mx import Lookup
+
+from ..peers.dns import Dns
+from ..peers.needs import need
+from ..peers.process import free_port
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator
+
+    from ..peers.certs import Certificates
+
+MANY = "".join(f"many MX {n} mail{n}.a.name.that.makes.the.answer.long\n" for n in range(60))
+NAMES = "".join(f"n{n} A 127.0.0.2\n" for n in range(40))
+ZONES = {"example.test": f"@ MX 10 first\nfirst A 127.0.0.2\n@ TXT one two\n{MANY}{NAMES}"}
+
+pytestmark = pytest.mark.peer
+
+
+@pytest.fixture(scope="module")
+def server(certificates: Certificates) -> Iterator[Dns]:
+    need("unbound")
+    with Dns(ZONES, servfail=["lame.test"], silent=["silent.test"], tls=certificates.files()) as running:
+        yield running
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who does not answer is not waited for."""
+    monkeypatch.setattr(nameserver, "TRY_SECONDS", 0.2)
+    monkeypatch.setattr(resolver_module, "LIFETIME_SECONDS", 0.3)
+
+
+def use(server: str, ca_file: str, story: Callable[[Resolver], Awaitable[Any]]) -> Any:
+    async def run() -> Any:
+        resolver = Resolver((server,), "both", ca_file=ca_file)
+        try:
+            return await story(resolver)
+        finally:
+            await resolver.close()
+
+    return asyncio.run(run())
+
+
+def test_it_answers_as_plain_dns_does(server: Dns, certificates: Certificates) -> None:
+    async def all_kinds(resolver: Resolver) -> list[Any]:
+        answers: list[Any] = [await resolver.addresses("first.example.test")]
+        answers += [await resolver.mx(name) for name in ("example.test", "none.example.test", "lame.test")]
+        answers.append(await resolver.txt("example.test"))
+        told, many = await resolver.mx("many.example.test")
+        return [(told.kind, found) for told, found in answers] + [(told.kind, len(many))]
+
+    plain = use(server.resolver, "", all_kinds)
+    assert [kind for kind, _ in plain] == ["found", "found", "nxdomain", "failed", "found", "found"]
+    ways = [server.dot(), server.dot("127.0.0.1").partition("#")[0], server.doh(), server.doh("127.0.0.1")]
+    for way in ways:
+        assert use(way, certificates.ca_file, all_kinds) == plain, way
+
+
+@pytest.mark.parametrize("protocol", ["dot", "doh"])
+@pytest.mark.parametrize(
+    ("kind", "trusted", "name", "reason"),
+    [
+        ("wrong-name", True, "localhost", "Hostname mismatch, certificate is not valid for 'localhost'"),
+        ("expired", True, "localhost", "certificate has expired"),
+        ("self-signed", True, "localhost", "unable to get local issuer certificate"),
+        ("good", False, "localhost", "unable to get local issuer certificate"),
+    ],
+)
+def test_a_certificate_that_is_not_valid(
+    certificates: Certificates, protocol: str, kind: str, trusted: bool, name: str, reason: str
+) -> None:
+    need("unbound")
+    with Dns(ZONES, tls=certificates.files(kind)) as server:
+        way = getattr(server, protocol)(name)
+        told, found = use(way, certificates.ca_file if trusted else "", lambda r: r.mx("example.test"))
+    assert (told.kind, found) == ("failed", [])
+    assert told.text == f"looking up MX of example.test failed: {way} has no valid certificate: {reason}"
+
+
+def test_the_name_after_the_hash_is_what_counts(server: Dns, certificates: Certificates) -> None:
+    way = server.dot("elsewhere.invalid")
+    told, _ = use(way, certificates.ca_file, lambda r: r.mx("example.test"))
+    assert "has no valid certificate: Hostname mismatch" in told.text
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("way", ["tls://127.0.0.1:{}#dns.example", "https://127.0.0.1:{}/dns-query"])
+def test_servers_that_are_not_there_or_say_nothing(way: str) -> None:
+    refusing = way.format(free_port())
+    told, _ = use(refusing, "", lambda r: r.mx("example.test"))
+    text = f"looking up MX of example.test failed: {refusing} "
+    assert told == Lookup("failed", text + "cannot be reached: Connection refused")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        deaf = way.format(silent.getsockname()[1])
+        told, _ = use(deaf, "", lambda r: r.mx("example.test"))
+    assert told.kind == "failed"
+    assert told.text.startswith(f"looking up MX of example.test failed: {deaf} did not answer within 0.")
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize(
+    ("way", "reason"),
+    [
+        ("tls://127.0.0.1:{plain}", "does not speak TLS with us"),
+        ("https://127.0.0.1:{plain}/dns-query", "does not speak TLS with us"),
+        ("https://localhost:{doh}/elsewhere", "answered with HTTP status 404"),
+        ("https://nowhere.invalid/dns-query", "has no address"),
+    ],
+)
+def test_servers_that_speak_something_else(
+    server: Dns, certificates: Certificates, way: str, reason: str
+) -> None:
+    with plain_server() as plain:
+        way = way.format(plain=plain, doh=server.doh_port)
+        told, _ = use(way, certificates.ca_file, lambda r: r.mx("example.test"))
+    assert told.kind == "failed"
+    assert told.text.startswith(f"looking up MX of example.test failed: {way} {reason}")
+
+
+def test_a_web_server_without_http2(certificates: Certificates) -> None:
+    async def run() -> Lookup:
+        async def hear(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.read()
+            writer.close()
+
+        async with await asyncio.start_server(hear, "127.0.0.1", 0, ssl=certificates.context()) as old:
+            way = f"https://localhost:{old.sockets[0].getsockname()[1]}/dns-query"
+            told, _ = await Resolver((way,), "both", ca_file=certificates.ca_file).mx("example.test")
+        return told
+
+    assert asyncio.run(run()).text.endswith("/dns-query does not speak HTTP/2")
+
+
+@contextlib.contextmanager
+def plain_server() -> Iterator[int]:
+    """The port of an SMTP server."""
+    program = (
+        "import socket\n"
+        "with socket.create_server(('127.0.0.1', 0)) as server:\n"
+        "    print(server.getsockname()[1], flush=True)\n"
+        "    while True:\n"
+        "        connection = server.accept()[0]\n"
+        "        connection.sendall(b'220 mx.example.test ESMTP\\r\\n' * 20)\n"
+        "        connection.recv(1000)\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+    with process:
+        assert process.stdout is not None
+        try:
+            yield int(process.stdout.readline())
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize("protocol", ["dot", "doh"])
+def test_a_connection_is_kept_for_the_next_question(
+    server: Dns, certificates: Certificates, monkeypatch: pytest.MonkeyPatch, protocol: str
+) -> None:
+    made = 0
+    connect = asyncio.open_connection
+
+    async def counting(*place: Any, **options: Any) -> Any:
+        nonlocal made
+        made += 1
+        return await connect(*place, **options)
+
+    monkeypatch.setattr(asyncio, "open_connection", counting)
+
+    async def story(resolver: Resolver) -> None:
+        for n in range(5):
+            assert (await resolver.addresses(f"n{n}.example.test"))[0].kind == "found"
+        assert made == 2  # A and AAAA are asked at once
+        told = await asyncio.gather(*(resolver.addresses(f"n{n}.example.test") for n in range(10, 40)))
+        assert {one.kind for one, _ in told} == {"found"}
+        assert 2 < made <= nameserver.LINES
+        monkeypatch.setattr(nameserver, "IDLE_SECONDS", -1.0)
+        before = made
+        assert (await resolver.mx("example.test"))[0].kind == "found"
+        assert made == before + 1, "those that have waited too long are not used"
+
+    use(getattr(server, protocol)(), certificates.ca_file, story)
+
+
+@pytest.mark.parametrize("protocol", ["dot", "doh"])
+def test_a_connection_that_the_server_has_closed_meanwhile(certificates: Certificates, protocol: str) -> None:
+    need("unbound")
+    with Dns(ZONES, tls=certificates.files()) as server:
+
+        async def story(resolver: Resolver) -> None:
+            assert (await resolver.mx("example.test"))[0].kind == "found"
+            server.stop()
+            server.start()
+            assert (await resolver.addresses("first.example.test"))[0].kind == "found"
+
+        use(getattr(server, protocol)(), certificates.ca_file, story)
+
+
+def test_without_the_package_for_http2_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(MailstromError) as told:
+        Resolver(("9.9.9.9", "https://dns.quad9.net/dns-query"), "both")
+    assert (
+        told.value.message
+        == "DNS over HTTPS, as in `dns.resolver`, needs the package h2, which is not installed"
+    )
+    assert told.value.hint == resolvers.DOH_HINT and "pip install 'mailstrom[doh]'" in resolvers.DOH_HINT
+    assert told.value.exit_code == CONFIG
+    Resolver(("9.9.9.9", "tls://9.9.9.9#dns.quad9.net"), "both")
