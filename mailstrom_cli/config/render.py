@@ -40,9 +40,9 @@ EXAMPLES = {
     "tls.policy.*": (
         (
             "TLS by destination: the recipient's domain where mail leaves by mx:, else the host of the next "
-            "hop. `*.example.net` is every name below example.net; the longest one that fits counts. With mx: "
-            "the name of the MX host counts only where the MX records are signed, since DNS could be forged. "
-            "Keep either match or fingerprints."
+            "hop. `*.example.net` is every name below example.net; the longest one that fits counts. With "
+            "mx: the name of the MX host counts only where the MX records are signed, since DNS could be "
+            "forged. Keep either match or fingerprints."
         ),
         '[tls.policy."*.example.net"]',
         {"level": '"verify"', "match": '["mx.example.net", "*.example.com"]',

@@ -9,12 +9,13 @@ import subprocess
 from typing import TYPE_CHECKING
 
 from .maildir import Mailbox
-from .process import Daemon, find, free_port, greets
+from .process import Daemon, find, free_port, greets, in_other_place
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from .certs import Certificates
+    from .dns import Dns
 
 MAIN = """
 compatibility_level = 3.6
@@ -146,7 +147,8 @@ class Postfix(Daemon):
     With `relay_to` it accepts mail for anybody (with `auth`: only after AUTH) and passes it on there.
     `tls` offers STARTTLS with the certificate `kind`, and TLS from the first byte on `smtps_port`.
     `auth` is the path of a Dovecot auth socket (`Dovecot.auth_socket`).
-    `settings` are further lines of main.cf.
+    `settings` are further lines of main.cf; `listeners` further ports, each with its own ones.
+    `names` is the resolver that it asks instead of the machine's, with DNSSEC: one on port 53.
     """
 
     name = "postfix"
@@ -164,8 +166,11 @@ class Postfix(Daemon):
         auth: str = "",
         size: int = 60 * 1024 * 1024,
         settings: str = "",
+        listeners: Mapping[int, Mapping[str, str]] | None = None,
+        names: Dns | None = None,
     ) -> None:
         super().__init__()
+        self.listeners, self.names = dict(listeners or {}), names
         self.domains, self.hosts, self.hostname = tuple(domains), tuple(hosts), hostname
         self.port = port or free_port(*hosts)
         self.smtps_port = free_port(*hosts) if tls else 0
@@ -208,7 +213,13 @@ class Postfix(Daemon):
         folder = str(self.folder / "etc")
         question = [postconf, "-c", folder, "-hx", "daemon_directory"]
         daemons = subprocess.run(question, check=True, capture_output=True, text=True).stdout.strip()
-        return [f"{daemons}/master", "-c", folder, "-d"]
+        command = [f"{daemons}/master", "-c", folder, "-d"]
+        if self.names is None:
+            return command
+        assert self.names.port == 53, "resolv.conf knows no other port"
+        resolv_conf = self.folder / "resolv.conf"
+        resolv_conf.write_text(f"nameserver {self.names.host}\noptions edns0 trust-ad\n")
+        return in_other_place({str(resolv_conf): "/etc/resolv.conf"}, command)
 
     def _configure(self, mail_owner: pwd.struct_passwd) -> None:
         restrictions = "permit_sasl_authenticated" if self.auth else "permit_mynetworks"
@@ -232,6 +243,9 @@ class Postfix(Daemon):
                 services.append(
                     f"{inet}:{self.smtps_port} inet n - n - - smtpd -o smtpd_tls_wrappermode=yes\n"
                 )
+            for port, options in self.listeners.items():
+                given = "".join(f" -o {{ {name} = {held} }}" for name, held in options.items())
+                services.append(f"{inet}:{port} inet n - n - - smtpd{given}\n")
         files = {"main.cf": text + self.settings, "master.cf": "".join(services), "access": ACCESS}
         for name, content in {**files, "mailboxes": MAILBOXES}.items():
             file = self.folder / "etc" / name
