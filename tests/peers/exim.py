@@ -83,7 +83,7 @@ TLS = """
 tls_advertise_hosts = *
 tls_certificate = {folder}/$received_port.pem
 tls_privatekey = {folder}/$received_port.key
-tls_require_ciphers = ${{readfile{{{folder}/$received_port.ciphers}}{{}}}}
+tls_require_ciphers = {ciphers}
 """
 
 
@@ -142,11 +142,13 @@ class Exim(Daemon):
         os.chown(self.folder, user.pw_uid, user.pw_gid)
         tls = "tls_advertise_hosts ="
         if self.tls:
+            wanted = "NORMAL"
             for port, (kind, ciphers) in {self.port: (self.kind, ""), **self.listeners}.items():
                 for file, suffix in zip(self.tls.files(kind), (".pem", ".key"), strict=True):
                     self._readable(file, f"{port}{suffix}", user)
-                (self.folder / f"{port}.ciphers").write_text(ciphers or "NORMAL")
-            tls = TLS.format(folder=self.folder)
+                if ciphers:
+                    wanted = f"${{if eq{{$received_port}}{{{port}}}{{{ciphers}}}{{{wanted}}}}}"
+            tls = TLS.format(folder=self.folder, ciphers=wanted)
         configuration = self.folder / "exim.conf"
         configuration.write_text(
             CONFIG.format(

@@ -41,9 +41,9 @@ mailbox_size_limit = 0
 virtual_mailbox_limit = 0
 recipient_delimiter =
 
-# no host looks anything up: all next hops are addresses
+# no host looks anything up where all next hops are addresses
 smtpd_peername_lookup = no
-smtp_dns_support_level = disabled
+smtp_dns_support_level = {lookups}
 
 # tests open many connections and make many mistakes
 smtpd_client_connection_count_limit = 0
@@ -71,6 +71,11 @@ RELAY = """
 relayhost = [{relay_host}]:{relay_port}
 smtpd_relay_restrictions = {restrictions} reject
 smtpd_recipient_restrictions = check_recipient_access regexp:{folder}/etc/access
+"""
+CLIENT = """
+smtpd_relay_restrictions = permit_mynetworks reject
+smtp_tls_security_level = dane
+smtp_tls_loglevel = 1
 """
 TLS = """
 smtpd_tls_security_level = may
@@ -148,7 +153,7 @@ class Postfix(Daemon):
     `tls` offers STARTTLS with the certificate `kind`, and TLS from the first byte on `smtps_port`.
     `auth` is the path of a Dovecot auth socket (`Dovecot.auth_socket`).
     `settings` are further lines of main.cf; `listeners` further ports, each with its own ones.
-    `names` is the resolver that it asks instead of the machine's, with DNSSEC: one on port 53.
+    With `names`, a resolver on port 53 that validates, it passes mail on to MX hosts, with DANE.
     """
 
     name = "postfix"
@@ -224,7 +229,7 @@ class Postfix(Daemon):
     def _configure(self, mail_owner: pwd.struct_passwd) -> None:
         restrictions = "permit_sasl_authenticated" if self.auth else "permit_mynetworks"
         relay_host, relay_port = self.relay_to or ("", 0)
-        parts = [MAIN, RELAY if self.relay_to else RECEIVER]
+        parts = [MAIN, RELAY if self.relay_to else CLIENT if self.names else RECEIVER]
         chain, key = self.tls.files(self.kind) if self.tls else ("", "")
         if self.tls:
             parts.append(TLS)
@@ -234,6 +239,7 @@ class Postfix(Daemon):
             folder=self.folder, hostname=self.hostname, size=self.size, domains=" ".join(self.domains),
             uid=mail_owner.pw_uid, gid=mail_owner.pw_gid, relay_host=relay_host, relay_port=relay_port,
             restrictions=restrictions, chain=chain, key=key, path=self.auth,
+            lookups="dnssec" if self.names else "disabled",
         )  # fmt: skip
         services = [SERVICES]
         for host in self.hosts:
