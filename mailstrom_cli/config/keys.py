@@ -107,9 +107,10 @@ KEYS = (
     Key("tls.policy.*.client_cert", kinds.PATH, "as above"),
     Key("tls.policy.*.client_key", kinds.PATH, "as above"),
     Key("dns.resolver", kinds.RESOLVER, "who is asked: system, google, cloudflare, quad9, an address, "
-        "tls://9.9.9.9#dns.quad9.net or https://dns.quad9.net/dns-query; of a list the first that answers"),
-    Key("dns.trust_ad", kinds.FLAG, "believe every resolver that says it has validated an answer (DNSSEC); "
-        "false believes those on this machine and those asked over TLS or HTTPS"),
+        "tls://9.9.9.9#dns.quad9.net or https://dns.quad9.net/dns-query (extra doh); of a list the first "
+        "that answers"),
+    Key("dns.trust_ad", kinds.FLAG, "believe resolvers that say they have validated an answer (DNSSEC); "
+        "false does so only if all are on this machine or asked over TLS or HTTPS"),
     Key("smtp.port", kinds.integer(1, 65535, "a port"), "the port of MX hosts"),
     Key("smtp.source_address", kinds.ADDRESS, 'the address of this host that mail leaves from; "" is any'),
     Key("smtp.ip", kinds.choice("both", "ipv4", "ipv6"), "both, ipv4 or ipv6"),

@@ -24,6 +24,7 @@ PRESETS = {
     "quad9": ("9.9.9.9", "149.112.112.112", "2620:fe::fe", "2620:fe::9"),
 }
 SYSTEM = "system"
+OVER_TLS, OVER_HTTPS = "tls://ADDRESS#NAME", "https://HOST/PATH"
 DEFAULT_PORT = {"": 53, "tls": 853, "https": 443}
 DOH_LACKS = "DNS over HTTPS, as in `dns.resolver`, needs the package h2, which is not installed"
 DOH_HINT = "pip install 'mailstrom[doh]', or take DNS over TLS, as in tls://9.9.9.9#dns.quad9.net"
@@ -71,19 +72,20 @@ def parse_server(text: str) -> Server:
         plain(text)
     except ValueError as error:
         raise ValueError(f"the text {error}") from None
+    if "@" in text:
+        raise ValueError("no user and no password belong here; resolvers are asked without")
     scheme, colon, rest = text.partition("://")
     if not colon:
         try:
             return Server("", *split_address(text, DEFAULT_PORT[""]))
         except ValueError as error:
-            raise ValueError(f"{error}; the words are {SYSTEM}, {', '.join(PRESETS)}") from None
-    if "@" in rest:
-        raise ValueError("a URL with a user or a password in it; no resolver is asked with credentials")
-    if scheme == "tls":
+            words = f"{SYSTEM}, {', '.join(PRESETS)}, an address, {OVER_TLS} or {OVER_HTTPS}"
+            raise ValueError(f"{error}; write one of {words}") from None
+    if scheme.lower() == "tls":
         return _over_tls(rest, text)
-    if scheme == "https":
+    if scheme.lower() == "https":
         return _over_https(rest, text)
-    raise ValueError(f"{quoted(text)} begins neither with tls:// nor with https://")
+    raise ValueError(f"{quoted(text)} is neither {OVER_TLS} nor {OVER_HTTPS}")
 
 
 def lacks_http2(servers: Iterable[str]) -> bool:
@@ -96,7 +98,7 @@ def lacks_http2(servers: Iterable[str]) -> bool:
 
 
 def _over_tls(rest: str, text: str) -> Server:
-    example = "tls://ADDRESS#NAME, as in tls://9.9.9.9#dns.quad9.net"
+    example = f"{OVER_TLS}, as in tls://9.9.9.9#dns.quad9.net"
     place, hash_sign, name = rest.partition("#")
     try:
         address, port = split_address(place.removesuffix("/"), DEFAULT_PORT["tls"])
@@ -108,7 +110,7 @@ def _over_tls(rest: str, text: str) -> Server:
 
 
 def _over_https(rest: str, text: str) -> Server:
-    example = "https://HOST/PATH, as in https://dns.quad9.net/dns-query"
+    example = f"{OVER_HTTPS}, as in https://dns.quad9.net/dns-query"
     if any(c in rest for c in '?#{}<>"\\ ') or not rest.isascii():
         raise ValueError(f"{quoted(text)} is more than a host and a path; write {example}")
     authority, slash, path = rest.partition("/")

@@ -144,7 +144,7 @@ class Encrypted(dns.nameserver.Nameserver):
         # Not by the loop's own threads, which hold up its end for as long as the system does not answer.
         infos = await in_thread(socket.getaddrinfo, host, port, socket.AF_UNSPEC, kind)
         failed: OSError | None = None
-        for address in dict.fromkeys(info[4][0] for info in infos):
+        for address in dict.fromkeys(str(info[4][0]) for info in infos):
             try:
                 line = await asyncio.open_connection(address, port, ssl=self._context, server_hostname=name)
             except ssl.SSLError:
@@ -228,12 +228,15 @@ class HttpsLine(TlsLine):
         stream = self._http.get_next_available_stream_id()
         self._http.send_headers(stream, [*self._headers, ("content-length", str(len(wire)))])
         self._http.send_data(stream, wire, end_stream=True)
-        body, ended = b"", False
+        body, ended, read = b"", False, 0
         while not ended:
             self._writer.write(self._http.data_to_send())
             octets = await self._reader.read(MOST_OCTETS)
             if not octets:
                 raise EOFError
+            read += len(octets)
+            if read > 2 * MOST_OCTETS:  # with all that HTTP puts around it
+                raise OSError(0, "answered with more than a DNS message holds")
             for event in self._http.receive_data(octets):
                 if isinstance(event, h2.events.ResponseReceived):
                     status = dict(event.headers or ())[b":status"].decode("ascii", "replace")
@@ -245,8 +248,6 @@ class HttpsLine(TlsLine):
                 elif isinstance(event, h2.events.StreamReset | h2.events.ConnectionTerminated):
                     raise EOFError
                 ended = ended or isinstance(event, h2.events.StreamEnded)
-            if len(body) > MOST_OCTETS:
-                raise OSError(0, "answered with more than a DNS message holds")
         self._writer.write(self._http.data_to_send())
         return body
 

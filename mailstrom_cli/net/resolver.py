@@ -41,8 +41,9 @@ LIFETIME_SECONDS, SYSTEM_SECONDS = 15.0, 30.0
 
 class Resolver:
     """servers: (SYSTEM,), or what `parse_server` reads; ip: "both", "ipv4" or "ipv6", the families wanted.
-    trust_ad: believe each of them about DNSSEC, not only those on this machine and over TLS.  ca_file:
-    certificates trusted beside the system's, or "". Raises MailstromError for DNS over HTTPS that cannot be.
+    trust_ad: believe them about DNSSEC in any case, not only if all are on this machine or asked over TLS.
+    ca_file: certificates trusted beside the system's, or "". Raises MailstromError where the package for DNS
+    over HTTPS is missing.
 
     Answers are kept as long as their TTL allows; what is asked twice at the same time is looked up once.
     """
@@ -65,6 +66,15 @@ class Resolver:
         """Drop the connections that are kept."""
         for server in self._asking:
             server.close()
+
+    @property
+    def trusted(self) -> bool:
+        """Whether the servers are believed about DNSSEC; if not, no answer is secure."""
+        try:
+            self._resolver()
+        except Exception:
+            return False  # why, the first answer says
+        return all(server.trusted for server in self._asking)
 
     async def mx(self, domain: str) -> tuple[Lookup, list[MxRecord]]:
         """The MX records; for a domain that has none, itself if it has an address (RFC 5321, 5.1). An answer
@@ -227,8 +237,12 @@ class Resolver:
                 nameserver(parse_server(server), trust_ad=trust_ad, ca_file=self._ca_file)
                 for server in servers
             ]
+            # Else whoever keeps a trusted one from answering could switch off what DNSSEC protects.
+            if not all(server.trusted for server in self._asking):
+                for server in self._asking:
+                    server.trusted = False
             made.nameservers = self._asking
-            made.rotate = False
+            made.rotate = False  # the order is that of `in_order`
             made.timeout, made.lifetime = TRY_SECONDS, LIFETIME_SECONDS
             made.flags = dns.flags.RD | dns.flags.AD  # RFC 6840, 5.7: tell whether it was validated
             self._dns = made

@@ -20,6 +20,10 @@ ALL = 'subdomains are "*.example.net", and [tls] itself is for everything else'
 NO_NAME, SHA = "is no domain, host or IP address", "must be a SHA-256 in hexadecimal, or a list of them"
 ELSEWHERE = "name a file in `password_file`, or a command in `password_command`; a password is not kept here"
 
+WAYS = "write one of system, google, cloudflare, quad9, an address, tls://ADDRESS#NAME or https://HOST/PATH"
+OVER_TLS = "tls://ADDRESS#NAME, as in tls://9.9.9.9#dns.quad9.net"
+OVER_HTTPS = "https://HOST/PATH, as in https://dns.quad9.net/dns-query"
+
 # the file: its problems, "LINE: what" or "LINE: what | hint"
 FILES = {
     # unknown keys
@@ -77,13 +81,50 @@ FILES = {
     'via = [\n  "mx:",\n  "pop3://x",\n]': [
         '1: `via`: "pop3://x" does not begin with mx:, smtp://, smtps://, lmtp:// or maildir://'
     ],
-    'dns.resolver = "dns.example.org"': ['1: `dns.resolver`: "dns.example.org" is not an IP address'],
+    'dns.resolver = "dns.example.org"': [
+        f'1: `dns.resolver`: "dns.example.org" is not an IP address; {WAYS}'
+    ],
+    'dns.resolver = ["9.9.9.9#dns.quad9.net"]': [
+        f'1: `dns.resolver`: "9.9.9.9#dns.quad9.net" is not an IP address; {WAYS}'
+    ],
     'dns.resolver = ["system", "::1"]': [
+        "1: `dns.resolver`: `system` stands alone, without other servers in the list"
+    ],
+    "dns.resolver = []": [
         (
-            "1: `dns.resolver` must be system, google, cloudflare or quad9, or a list of IP addresses such "
-            'as ["127.0.0.1:5353"], not this list'
+            "1: `dns.resolver` must be system, google, cloudflare, quad9, an IP address, tls://ADDRESS#NAME "
+            "or https://HOST/PATH, or a list, not an empty list"
         )
     ],
+    '\n[dns]\nresolver = "tls://dns.quad9.net"': [
+        f'3: `dns.resolver`: "dns.quad9.net" is not an IP address; write {OVER_TLS}'
+    ],
+    'dns.resolver = "tls://9.9.9.9#"': [
+        f'1: `dns.resolver`: "tls://9.9.9.9#" has no host name after the #; write {OVER_TLS}'
+    ],
+    'dns.resolver = "tls://9.9.9.9:0#x"': [
+        f'1: `dns.resolver`: "0" is not a port: a number from 1 to 65535; write {OVER_TLS}'
+    ],
+    'dns.resolver = "https://dns.quad9.net"': [
+        f'1: `dns.resolver`: "https://dns.quad9.net" has no path; write {OVER_HTTPS}'
+    ],
+    'dns.resolver = "https://dns.example/dns-query{?dns}"': [
+        (
+            '1: `dns.resolver`: "https://dns.example/dns-query{?dns}" is more than a host and a path; '
+            f"write {OVER_HTTPS}"
+        )
+    ],
+    'dns.resolver = "http://dns.example/dns-query"': [
+        (
+            '1: `dns.resolver`: "http://dns.example/dns-query" is neither tls://ADDRESS#NAME nor '
+            "https://HOST/PATH"
+        )
+    ],
+    'dns.resolver = "https://me:s3cret@dns.example/q"': [
+        "1: `dns.resolver`: no user and no password belong here; resolvers are asked without"
+    ],
+    'dns.resolver = "tls://9.9.9.9\\n"': ["1: `dns.resolver`: the text contains a line feed"],
+    'dns.trust_ad = "yes"': ['1: `dns.trust_ad` must be true or false, not "yes"'],
     # nothing may end a line
     'helo_name = "a\\r\\nQUIT"': ["1: `helo_name`: the text contains a carriage return"],
     'origin = "a\\u0000"': ["1: `origin`: the text contains a NUL"],

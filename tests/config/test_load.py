@@ -43,7 +43,12 @@ OTHER: dict[str, tuple[str, str, Any]] = {
     "tls.ca_file": ('"/etc/ca.pem"', "/etc/ca.pem", "/etc/ca.pem"),
     "tls.client_cert": ('"/etc/c.pem"', "/etc/c.pem", "/etc/c.pem"),
     "tls.client_key": ('"/etc/c.key"', "/etc/c.key", "/etc/c.key"),
-    "dns.resolver": ('["127.0.0.1:5353", "::1"]', "127.0.0.1:5353,::1", ("127.0.0.1:5353", "::1")),
+    "dns.resolver": (
+        '["127.0.0.1:5353", "tls://[::1]#name"]',
+        "127.0.0.1:5353, tls://[::1]#name",
+        ("127.0.0.1:5353", "tls://[::1]#name"),
+    ),
+    "dns.trust_ad": ("true", "True", True),
     "smtp.port": ("2525", "2525", 2525),
     "smtp.source_address": ('"192.0.2.1"', "192.0.2.1", "192.0.2.1"),
     "smtp.ip": ('"ipv4"', "ipv4", "ipv4"),

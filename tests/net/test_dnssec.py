@@ -138,6 +138,40 @@ def test_a_resolver_that_is_not_trusted_says_nothing_of_it(server: SignedDns) ->
         assert (told.kind, told.secure, bool(records)) == ("found", False, True)
 
 
+YES, NO = Lookup("found", secure=True), Lookup("found")
+NONE, FAILED = Lookup("nodata", "", True), Lookup("failed", "why")
+
+
+@pytest.mark.parametrize(
+    ("answers", "told", "found"),
+    [
+        ([(YES, ["a"]), (YES, ["b"])], YES, ["a", "b"]),
+        ([(YES, ["a"]), (NONE, [])], YES, ["a"]),
+        ([(NONE, []), (YES, ["b"])], YES, ["b"]),
+        ([(YES, ["a"]), (FAILED, [])], YES, ["a"]),
+        ([(YES, ["a"]), (NO, ["b"])], NO, ["a", "b"]),
+        ([(NO, ["a"]), (YES, ["b"])], NO, ["a", "b"]),
+        ([(YES, ["a"]), (Lookup("nodata"), [])], NO, ["a"]),
+        ([(NONE, []), (FAILED, [])], FAILED, []),
+        ([(NONE, []), (NONE, [])], NONE, []),
+    ],
+)
+def test_addresses_are_secure_if_every_answer_is(
+    answers: list[tuple[Lookup, list[str]]], told: Lookup, found: list[str]
+) -> None:
+    assert resolver_module._together(answers) == (told, found)
+
+
+@pytest.mark.parametrize(("of_mx", "of_a"), [(True, True), (True, False), (False, True), (False, False)])
+def test_a_domain_that_is_its_own_host_is_secure_if_both_answers_are(of_mx: bool, of_a: bool) -> None:
+    class Scripted(Resolver):
+        async def _ask(self, name: str, kind: str) -> tuple[Lookup, list[Any]]:
+            return (Lookup("nodata", "", of_mx), []) if kind == "MX" else (Lookup("found", "", of_a), ["a"])
+
+    told, found = ask(Scripted(("127.0.0.1",), "ipv4"), "mx", "alone.test")
+    assert (told, found) == (Lookup("found", "", of_mx and of_a), [MxRecord(0, "alone.test")])
+
+
 @pytest.mark.parametrize(
     ("text", "trust_ad", "trusted"),
     [
@@ -164,7 +198,9 @@ def test_who_is_trusted(text: str, trust_ad: bool, trusted: bool) -> None:
         ("nameserver 192.0.2.1\noptions edns0 trust-ad", False, [True]),
         ("nameserver 192.0.2.1\n# options trust-ad", False, [False]),
         ("nameserver 192.0.2.1", True, [True]),
-        ("nameserver 127.0.0.53\nnameserver 192.0.2.1\noptions rotate", False, [True, False]),
+        ("nameserver 127.0.0.53\nnameserver ::1\noptions rotate", False, [True, True]),
+        # whoever keeps the first from answering must not switch off DANE
+        ("nameserver 127.0.0.53\nnameserver 192.0.2.1", False, [False, False]),
     ],
 )
 def test_who_is_trusted_of_those_of_the_system(
@@ -174,5 +210,6 @@ def test_who_is_trusted_of_those_of_the_system(
     file.write_text(lines + "\n")
     monkeypatch.setattr(resolver_module, "RESOLV_CONF", str(file))
     resolver = Resolver(("system",), "both", trust_ad)
-    resolver._resolver()
+    assert resolver.trusted is all(trusted)
     assert [server.trusted for server in resolver._asking] == trusted
+    assert resolver._resolver().rotate is False

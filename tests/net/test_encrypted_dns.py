@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import socket
 import subprocess
 import sys
+from random import Random
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from mailstrom_cli.config import resolvers
+from mailstrom_cli.config.schema import build
 from mailstrom_cli.errors import CONFIG, MailstromError
 from mailstrom_cli.net import nameserver
 from mailstrom_cli.net import resolver as resolver_module
 from mailstrom_cli.net.resolver import Resolver
 from mailstrom_cli.policy.mx import Lookup
+from mailstrom_cli.transport.registry import Transports
 
 from ..peers.dns import Dns
 from ..peers.needs import need
@@ -39,13 +43,6 @@ def server(certificates: Certificates) -> Iterator[Dns]:
     need("unbound")
     with Dns(ZONES, servfail=["lame.test"], silent=["silent.test"], tls=certificates.files()) as running:
         yield running
-
-
-@pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who does not answer is not waited for."""
-    monkeypatch.setattr(nameserver, "TRY_SECONDS", 0.2)
-    monkeypatch.setattr(resolver_module, "LIFETIME_SECONDS", 0.3)
 
 
 def use(server: str, ca_file: str, story: Callable[[Resolver], Awaitable[Any]]) -> Any:
@@ -74,25 +71,25 @@ def test_it_answers_as_plain_dns_does(server: Dns, certificates: Certificates) -
         assert use(way, certificates.ca_file, all_kinds) == plain, way
 
 
-@pytest.mark.parametrize("protocol", ["dot", "doh"])
 @pytest.mark.parametrize(
-    ("kind", "trusted", "name", "reason"),
+    ("kind", "trusted", "reason"),
     [
-        ("wrong-name", True, "localhost", "Hostname mismatch, certificate is not valid for 'localhost'"),
-        ("expired", True, "localhost", "certificate has expired"),
-        ("self-signed", True, "localhost", "unable to get local issuer certificate"),
-        ("good", False, "localhost", "unable to get local issuer certificate"),
+        ("wrong-name", True, "Hostname mismatch, certificate is not valid for 'localhost'"),
+        ("expired", True, "certificate has expired"),
+        ("self-signed", True, "unable to get local issuer certificate"),
+        ("good", False, "unable to get local issuer certificate"),
     ],
 )
 def test_a_certificate_that_is_not_valid(
-    certificates: Certificates, protocol: str, kind: str, trusted: bool, name: str, reason: str
+    certificates: Certificates, kind: str, trusted: bool, reason: str
 ) -> None:
     need("unbound")
     with Dns(ZONES, tls=certificates.files(kind)) as server:
-        way = getattr(server, protocol)(name)
-        told, found = use(way, certificates.ca_file if trusted else "", lambda r: r.mx("example.test"))
-    assert (told.kind, found) == ("failed", [])
-    assert told.text == f"looking up MX of example.test failed: {way} has no valid certificate: {reason}"
+        for way in (server.dot(), server.doh()):
+            told, found = use(way, certificates.ca_file if trusted else "", lambda r: r.mx("example.test"))
+            assert (told.kind, found) == ("failed", [])
+            text = f"looking up MX of example.test failed: {way} has no valid certificate: {reason}"
+            assert told.text == text
 
 
 def test_the_name_after_the_hash_is_what_counts(server: Dns, certificates: Certificates) -> None:
@@ -101,13 +98,13 @@ def test_the_name_after_the_hash_is_what_counts(server: Dns, certificates: Certi
     assert "has no valid certificate: Hostname mismatch" in told.text
 
 
-@pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("way", ["tls://127.0.0.1:{}#dns.example", "https://127.0.0.1:{}/dns-query"])
-def test_servers_that_are_not_there_or_say_nothing(way: str) -> None:
+def test_servers_that_are_not_there_or_say_nothing(monkeypatch: pytest.MonkeyPatch, way: str) -> None:
     refusing = way.format(free_port())
     told, _ = use(refusing, "", lambda r: r.mx("example.test"))
     text = f"looking up MX of example.test failed: {refusing} "
     assert told == Lookup("failed", text + "cannot be reached: Connection refused")
+    monkeypatch.setattr(resolver_module, "LIFETIME_SECONDS", 0.1)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         deaf = way.format(silent.getsockname()[1])
         told, _ = use(deaf, "", lambda r: r.mx("example.test"))
@@ -115,14 +112,12 @@ def test_servers_that_are_not_there_or_say_nothing(way: str) -> None:
     assert told.text.startswith(f"looking up MX of example.test failed: {deaf} did not answer within 0.")
 
 
-@pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize(
     ("way", "reason"),
     [
         ("tls://127.0.0.1:{plain}", "does not speak TLS with us"),
         ("https://127.0.0.1:{plain}/dns-query", "does not speak TLS with us"),
         ("https://localhost:{doh}/elsewhere", "answered with HTTP status 404"),
-        ("https://nowhere.invalid/dns-query", "has no address"),
     ],
 )
 def test_servers_that_speak_something_else(
@@ -133,6 +128,26 @@ def test_servers_that_speak_something_else(
         told, _ = use(way, certificates.ca_file, lambda r: r.mx("example.test"))
     assert told.kind == "failed"
     assert told.text.startswith(f"looking up MX of example.test failed: {way} {reason}")
+
+
+def test_the_name_of_a_server_that_has_no_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(*_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    told, _ = use("https://dns.example/dns-query", "", lambda r: r.mx("example.test"))
+    assert told.kind == "failed"
+    assert told.text.endswith("https://dns.example/dns-query has no address: Name or service not known")
+
+
+def test_out_of_descriptors_is_no_fault_of_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def none_left(*_: Any, **__: Any) -> Any:
+        raise OSError(errno.EMFILE, "none")
+
+    monkeypatch.setattr(asyncio, "open_connection", none_left)
+    told, _ = use("tls://127.0.0.1", "", lambda r: r.mx("example.test"))
+    assert told.kind == "local"
+    assert told.text.endswith("tls://127.0.0.1 cannot be reached: Too many open files")
 
 
 def test_a_web_server_without_http2(certificates: Certificates) -> None:
@@ -199,18 +214,34 @@ def test_a_connection_is_kept_for_the_next_question(
     use(getattr(server, protocol)(), certificates.ca_file, story)
 
 
-@pytest.mark.parametrize("protocol", ["dot", "doh"])
-def test_a_connection_that_the_server_has_closed_meanwhile(certificates: Certificates, protocol: str) -> None:
+def test_a_connection_that_the_server_has_closed_meanwhile(certificates: Certificates) -> None:
     need("unbound")
     with Dns(ZONES, tls=certificates.files()) as server:
 
-        async def story(resolver: Resolver) -> None:
-            assert (await resolver.mx("example.test"))[0].kind == "found"
-            server.stop()
-            server.start()
-            assert (await resolver.addresses("first.example.test"))[0].kind == "found"
+        async def story() -> None:
+            for way in (server.dot(), server.doh()):
+                resolver = Resolver((way,), "both", ca_file=certificates.ca_file)
+                assert (await resolver.mx("example.test"))[0].kind == "found"
+                server.stop()
+                server.start()
+                assert (await resolver.addresses("first.example.test"))[0].kind == "found"
+                await resolver.close()
 
-        use(getattr(server, protocol)(), certificates.ca_file, story)
+        asyncio.run(story())
+
+
+def test_what_is_kept_is_closed_with_the_transports(server: Dns, certificates: Certificates) -> None:
+    settings = build({"dns.resolver": (server.dot(),), "tls.ca_file": certificates.ca_file})
+
+    async def run() -> None:
+        transports = Transports(settings, Random(1))
+        assert transports._resolver is not None
+        assert (await transports._resolver.mx("example.test"))[0].kind == "found"
+        ((_, line),) = transports._resolver._asking[0]._way._idle
+        await transports.close()
+        assert line._writer.transport.is_closing()
+
+    asyncio.run(run())
 
 
 def test_without_the_package_for_http2_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:

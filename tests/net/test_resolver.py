@@ -146,8 +146,8 @@ def test_a_server_that_never_answers_and_one_that_is_not_there() -> None:
 
 
 def test_the_reason_names_each_server_and_what_became_of_it(server, monkeypatch) -> None:
-    monkeypatch.setattr(nameserver, "TRY_SECONDS", 0.1)
-    monkeypatch.setattr(resolver_module, "LIFETIME_SECONDS", 0.35)
+    monkeypatch.setattr(nameserver, "TRY_SECONDS", 0.3)
+    monkeypatch.setattr(resolver_module, "LIFETIME_SECONDS", 0.6)
     with deaf() as first, deaf() as second:
         places = [f"127.0.0.1:{one.getsockname()[1]}" for one in (first, second)]
 
@@ -156,7 +156,7 @@ def test_the_reason_names_each_server_and_what_became_of_it(server, monkeypatch)
 
         failed = "looking up MX of lame.test failed: "
         assert asyncio.run(why(server.resolver)) == f"{failed}{server.resolver} answered SERVFAIL"
-        text = f"{failed}{places[0]} and {places[1]} did not answer within 0.1 s"
+        text = f"{failed}{places[0]} and {places[1]} did not answer within 0.3 s"
         assert asyncio.run(why(*places)) == text
         text = f"{failed}{server.resolver} answered SERVFAIL; {places[0]} did not answer within 0."
         assert asyncio.run(why(server.resolver, places[0])).startswith(text)
@@ -182,8 +182,8 @@ def heard(one: socket.socket) -> int:
 
 
 def test_a_server_that_does_not_answer_is_not_asked_first_again(server, monkeypatch) -> None:
-    monkeypatch.setattr(nameserver, "TRY_SECONDS", 0.1)
-    monkeypatch.setattr(resolver_module, "LIFETIME_SECONDS", 0.5)
+    monkeypatch.setattr(nameserver, "TRY_SECONDS", 0.3)
+    monkeypatch.setattr(resolver_module, "LIFETIME_SECONDS", 0.6)
 
     async def story() -> None:
         with deaf() as one:
