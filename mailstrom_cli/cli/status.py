@@ -135,7 +135,7 @@ def _print_rich(terminal: Console, entry: Entry, now: float) -> None:
     for r in entry.recipients:
         waits = "" if r.final else "held" if entry.held else ahead(r.next_attempt, now)
         last = output.cell(reply(r) or "-")
-        if where := ", ".join(part for part in (r.host, r.tls) if part):
+        if where := ", ".join(part for part in (r.host, r.tls, r.tls_cipher, r.tls_by) if part):
             last.append("\n").append_text(output.cell(where, "dim"))
         table.add_row(
             output.cell(r.address), output.cell(r.status), str(r.attempts), output.cell(waits), last

@@ -53,6 +53,7 @@ def _recipient(state: RecipientState, more: str = "") -> str:
         f'{{"address": {_text(state.address)}, "status": "{state.status}", "attempts": {state.attempts}, '
         f'"last_attempt": {_time(state.last_attempt)}, "next_attempt": {_time(state.next_attempt)}, '
         f'"host": {_text(state.host)}, "tls": {_text(state.tls)}, '
+        f'"tls_cipher": {_text(state.tls_cipher)}, "tls_by": {_text(state.tls_by)}, '
         f'"code": {"null" if state.code is None else state.code}, "enhanced": {_text(state.enhanced)}, '
         f'"text": {_text(state.text)}, "remote_id": {_text(state.remote_id)}{more}}}'
     )

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @value
 class Key:
     """name: dotted, as in "smtp.timeout.connect"; "route[].via" is a key of each [[route]], "auth.*.username"
-    one of each [auth."HOST"]."""
+    one of each [auth."HOST"], "tls.policy.*.level" one of each [tls.policy."NAME"]."""
 
     name: str
     kind: Kind
@@ -29,10 +29,10 @@ class Key:
 
     @property
     def default(self) -> Any:
-        """None for the keys of [[route]] and [auth."HOST"] that have none."""
+        """None for the keys of [[route]], [auth."HOST"] and [tls.policy."NAME"] that have none."""
         if self.name.startswith("auth.*."):
             return getattr(Auth(""), self.last) or None
-        if self.name.startswith("route[]."):
+        if self.repeated:
             return None
         held: Any = DEFAULTS
         for part in self.name.split("."):
@@ -41,8 +41,8 @@ class Key:
 
     @property
     def repeated(self) -> bool:
-        """Whether it is a key of [[route]] or of [auth."HOST"]."""
-        return self.name.startswith(("route[]", "auth.*"))
+        """Whether it is a key of [[route]], [auth."HOST"] or [tls.policy."NAME"]."""
+        return self.name.startswith(("route[]", "auth.*", "tls.policy.*"))
 
     @property
     def last(self) -> str:
@@ -50,13 +50,31 @@ class Key:
 
     @property
     def variable(self) -> str:
-        """The environment variable; all routes have one together, and so have all credentials."""
+        """The environment variable; all routes have one together, and so have all credentials and all
+        policies."""
         name = self.name.partition(".*")[0].partition("[]")[0]
         return PREFIX + name.upper().replace(".", "_")
 
 
 TIMEOUT = kinds.duration()
 COUNT = kinds.integer(1, 1_000_000)
+LEVEL = kinds.choice("none", "may", "encrypt", "verify", "dane")
+
+
+def _match(held: object) -> tuple[str, ...]:
+    from mailstrom_cli.config.protection import read_match
+
+    return read_match(held)
+
+
+def _fingerprints(held: object) -> tuple[str, ...]:
+    from mailstrom_cli.config.protection import read_fingerprints
+
+    return read_fingerprints(held)
+
+
+MATCH = kinds.Kind("a host name, or a list of them; *.domain is every host below it", _match)
+FINGERPRINTS = kinds.Kind("a SHA-256 in hexadecimal, or a list of them", _fingerprints)
 
 KEYS = (
     Key("helo_name", kinds.HELO_NAME, 'the name given in EHLO; "" is this host\'s full name'),
@@ -74,9 +92,20 @@ KEYS = (
     Key("auth.*.password_command", kinds.WORDS, "a command that prints the password"),
     Key("auth.*.password_file", kinds.PATH, "or a file that holds it, with mode 0600"),
     Key("auth.*.mechanism", kinds.choice("auto", "plain", "login"), "auto, plain or login"),
-    Key("tls.level", kinds.choice("none", "may", "encrypt", "verify"),
-        "none, may (where offered, unverified), encrypt (always), verify (and the certificate is valid)"),
+    Key("tls.level", LEVEL, "none, may (where offered, unverified), encrypt (always), verify (and the "
+        "certificate is valid), dane (TLSA records where the zone is signed and has them, else as may)"),
+    Key("tls.require_tls", kinds.FLAG, "true: at least encrypt, whatever the levels say"),
     Key("tls.ca_file", kinds.PATH, "certificate authorities to trust beside the system's, in PEM"),
+    Key("tls.client_cert", kinds.PATH, "the certificate that is shown to servers which ask for one, in PEM"),
+    Key("tls.client_key", kinds.PATH, 'its private key, with mode 0600; "": it is in client_cert'),
+    Key("tls.policy.*.level", LEVEL, "as above; verify where match or fingerprints is set"),
+    Key("tls.policy.*.match", MATCH,
+        "names it has to be for; by default the relay's, or with mx: the domain's and those below"),
+    Key("tls.policy.*.fingerprints", FINGERPRINTS,
+        "SHA-256 of the certificate or of its public key: one of these, and nothing else counts"),
+    Key("tls.policy.*.ca_file", kinds.PATH, "certificate authorities to trust instead of all others"),
+    Key("tls.policy.*.client_cert", kinds.PATH, "as above"),
+    Key("tls.policy.*.client_key", kinds.PATH, "as above"),
     Key("dns.resolver", kinds.RESOLVER, "who is asked: system, google, cloudflare, quad9, an address, "
         "tls://9.9.9.9#dns.quad9.net or https://dns.quad9.net/dns-query (extra doh); of a list the first "
         "that answers"),

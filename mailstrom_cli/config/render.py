@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mailstrom_cli.config.load import Loaded
 
 WIDTH = 100
+LONGEST = 110
 COLUMN = 44  # where comments begin
 HEAD = (
     "The configuration of mailstrom. Nothing needs to be set to start: every setting below is the default; "
@@ -36,6 +37,18 @@ EXAMPLES = {
         {"username": '"me"', "password_command": '["pass", "show", "smtp"]',
          "password_file": '"/etc/mailstrom/password"', "mechanism": '"auto"'},
     ),
+    "tls.policy.*": (
+        (
+            "TLS by destination: the recipient's domain where mail leaves by mx:, else the host of the next "
+            "hop. `*.example.net` is every name below example.net; the longest one that fits counts. With "
+            "mx: the name of the MX host counts only where the MX records are signed, since DNS could be "
+            "forged. Keep either match or fingerprints."
+        ),
+        '[tls.policy."*.example.net"]',
+        {"level": '"verify"', "match": '["mx.example.net", "*.example.com"]',
+         "fingerprints": f'["{"0a" * 32}"]', "ca_file": '"/etc/mailstrom/ca.pem"',
+         "client_cert": '"/etc/mailstrom/client.pem"', "client_key": '"/etc/mailstrom/client.key"'},
+    ),
 }  # fmt: skip
 
 
@@ -49,7 +62,8 @@ def template() -> str:
         for key in _keys_of(pattern):
             setting = f"{key.last} = {example.get(key.last, '...')}"
             shown = setting if key.last in example else f'# {key.last} = "/etc/mailstrom/password"'
-            lines.append(f"#   {shown:<{COLUMN}}# {key.help}")
+            line = f"#   {shown:<{COLUMN}}# {key.help}"
+            lines += [line] if len(line) <= LONGEST else [f"#   # {key.help}", f"#   {shown}"]
         lines.append("")
     for table, about in TABLES.items():
         lines += [*_prose(f"{table}: {about}"), f"[{table}]"]
@@ -88,6 +102,7 @@ def in_force(loaded: Loaded) -> Iterator[tuple[Key, str, Any]]:
     groups: list[tuple[str, str, Any]] = [
         *(("route[].", f"route[{i}].", route) for i, route in enumerate(loaded.settings.route)),
         *(("auth.*.", f'auth."{host}".', auth) for host, auth in loaded.settings.auth.items()),
+        *(("tls.policy.*.", f'tls.policy."{n}".', held) for n, held in loaded.settings.tls.policy.items()),
     ]
     for pattern, name, item in groups:
         for key in KEYS:

@@ -41,9 +41,27 @@ class Auth:
 
 
 @value
+class TlsPolicy:
+    """For one destination; what is None is as [tls] has it, or as it follows from the destination."""
+
+    level: str | None = None
+    match: tuple[str, ...] | None = None
+    fingerprints: tuple[str, ...] | None = None
+    ca_file: str | None = None
+    client_cert: str | None = None
+    client_key: str | None = None
+
+
+@value
 class Tls:
-    level: str = "may"  # none | may | encrypt | verify
+    """policy: by destination, in A-labels and lower case."""
+
+    level: str = "may"  # none | may | encrypt | verify | dane
+    require_tls: bool = False
     ca_file: str = ""
+    client_cert: str = ""
+    client_key: str = ""
+    policy: Mapping[str, TlsPolicy] = {}
 
 
 @value
@@ -157,7 +175,7 @@ PREFIX = "MAILSTROM_"  # of environment variables
 
 
 def build(changed: Mapping[str, Any]) -> Settings:
-    """The settings with these keys (dotted names, "route" and "auth") other than by default."""
+    """The settings with these keys (dotted names, "route", "auth" and "tls.policy") other than by default."""
     built: Settings = _build(DEFAULTS, "", changed)
     return built
 

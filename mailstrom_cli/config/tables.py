@@ -25,6 +25,14 @@ if TYPE_CHECKING:
 
 LARGEST = 1 << 20  # octets of a configuration file; a device without an end is not read for ever
 BY_NAME = {key.name: key for key in KEYS}
+EXAMPLES = {
+    "MAILSTROM_ROUTE": ("route", '[{recipient = "*@example.net", via = "lmtp:///run/lmtp.sock"}]'),
+    "MAILSTROM_AUTH": (
+        "auth",
+        '{"smtp.example.org" = {username = "me", password_file = "/etc/mailstrom/password"}}',
+    ),
+    "MAILSTROM_TLS_POLICY": ("tls.policy", '{"*.example.net" = {level = "verify"}}'),
+}
 ELSEWHERE = "name a file in `password_file`, or a command in `password_command`; a password is not kept here"
 
 
@@ -103,28 +111,26 @@ def _wrong(where: str, what: str, hint: str | None = None) -> ConfigError:
 
 
 def read_variable(name: str, text: str, changed: Changed, sources: Sources, problems: list[Problem]) -> None:
-    """MAILSTROM_ROUTE and MAILSTROM_AUTH: a TOML value, which replaces what the file says. Every other name
-    is unknown here."""
+    """MAILSTROM_ROUTE, MAILSTROM_AUTH and MAILSTROM_TLS_POLICY: a TOML value, which replaces what the file
+    says. Every other name is unknown here."""
     from mailstrom_cli.config.problems import Problem, nearest_variable
 
-    tables = {"MAILSTROM_ROUTE": "route", "MAILSTROM_AUTH": "auth"}
-    if name not in tables:
+    if name not in EXAMPLES:
         known = {key.variable for key in KEYS} | {"MAILSTROM_CONFIG"}
         problems.append(Problem(name, "no such setting", nearest_variable(name, sorted(known))))
         return
-    table = tables[name]
+    table, example = EXAMPLES[name]
     try:
-        held, _ = toml.read(f"{table} = {text}")
+        held, _ = toml.read(f"x = {text}")
     except (ValueError, RecursionError):
         held = {}
-    if list(held) != [table]:
-        example = (
-            '[{recipient = "*@example.net", via = "lmtp:///run/lmtp.sock"}]'
-            if table == "route"
-            else '{"smtp.example.org" = {username = "me", password_file = "/etc/mailstrom/password"}}'
-        )
+    if list(held) != ["x"]:
         problems.append(Problem(name, f"`{table}` must be a value in TOML", f"write it as in {example}"))
         return
+    *parents, last = table.split(".")
+    held = {last: held["x"]}
+    for parent in reversed(parents):
+        held = {parent: held}
     for key in [key for key in sources if key.startswith(table)]:
         del sources[key]
     read_tree(Tree(name, held, {}), changed, sources, problems)
@@ -167,6 +173,10 @@ class _Reader:
                 self.routes(item, here)
             elif key == "auth":
                 self.credentials(item, here)
+            elif key == "tls.policy":
+                from mailstrom_cli.config.protection import read_policies
+
+                self.changed[key] = read_policies(self, item, here)
             elif isinstance(item, dict) and not prefix:
                 from mailstrom_cli.config.problems import nearest_table
 
@@ -192,17 +202,17 @@ class _Reader:
         self.problem(path, f"`{_shown(name)}` is not a key", nearest_key(pattern))
 
     def items(self, held: Mapping[str, Any], path: Path, name: str, pattern: str) -> dict[str, Any]:
-        """The keys of one route, or of one next hop's credentials."""
+        """The keys of one route, of one next hop's credentials, or of one destination's protection."""
         found = {}
         for last, item in held.items():
             if last == "password" and pattern == "auth.*.":
                 self.problem((*path, last), f"`{name}password` is not a key", ELSEWHERE)
             elif pattern + last in BY_NAME:
                 found[last] = self.setting(BY_NAME[pattern + last], name + last, item, (*path, last))
-            elif pattern == "auth.*." and isinstance(item, dict):
-                host = _dotted_host([str(path[-1]), last], item)
+            elif pattern != "route[]." and isinstance(item, dict):
+                host, table = _dotted_host([str(path[-1]), last], item), pattern.removesuffix(".*.")
                 self.problem(
-                    (*path, last), f"`{name}{last}` is not a key", f'quote the host: [auth."{host}"]'
+                    (*path, last), f"`{name}{last}` is not a key", f'quote the host: [{table}."{host}"]'
                 )
             else:
                 self.unknown((*path, last), name + last, pattern + last)

@@ -12,13 +12,13 @@ from mailstrom_cli.values import replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Callable, Generator
     from typing import BinaryIO, TypeVar
 
     from mailstrom_cli.config.schema import Timeout
     from mailstrom_cli.mail.reply import Reply
     from mailstrom_cli.net.stream import Stream
+    from mailstrom_cli.net.tls import Handshake
     from mailstrom_cli.smtp.dialog import Effect
 
     T = TypeVar("T")
@@ -108,7 +108,7 @@ class Conversation:
         self,
         dialogue: Generator[Effect, Reply, T],
         message: BinaryIO | None = None,
-        tls: tuple[ssl.SSLContext, str] | None = None,
+        tls: Handshake | None = None,
         transcript: Transcript | None = None,
         sent: Callable[[], None] | None = None,
     ) -> T:
@@ -160,8 +160,8 @@ class Conversation:
                             sent()
                     else:
                         assert tls is not None
-                        await self.stream.start_tls(*tls, self.timeout.starttls)
-                        script.note(f"   ({self.stream.tls_version})")
+                        await self.stream.start_tls(tls, self.timeout.starttls)
+                        script.note(f"   ({self.stream.secured})")
                 except SessionFailed as error:
                     self.broken = turn.spoils = True
                     failed = SessionFailed(replace(error.failure, text=self._hidden(error.failure.text)))

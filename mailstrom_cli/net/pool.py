@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from mailstrom_cli.mail.reply import Reply
     from mailstrom_cli.net.driver import Conversation
+    from mailstrom_cli.net.tls import Secured
     from mailstrom_cli.smtp.dialog import Answer, Capabilities, Effect
 
 IDLE_SECONDS = 5.0
@@ -23,13 +24,13 @@ IN_FLIGHT = 4
 
 
 class Session:
-    """A session past its greeting and login. key: what it may be used for again.  tls: as in a status.
+    """A session past its greeting and login. key: what it may be used for again.  tls: None in plain text.
 
     used: transactions.  undecided: those under way. One of them may be writing; the others wait for replies.
     """
 
     def __init__(
-        self, key: Hashable, conversation: Conversation, offered: Capabilities, tls: str | None
+        self, key: Hashable, conversation: Conversation, offered: Capabilities, tls: Secured | None
     ) -> None:
         self.key = key
         self.conversation = conversation

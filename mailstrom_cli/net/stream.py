@@ -10,6 +10,7 @@ import asyncio
 import os
 import ssl
 
+from mailstrom_cli.net.tls import NotProven
 from mailstrom_cli.smtp import stages
 from mailstrom_cli.smtp.dialog import Failure, SessionFailed
 from mailstrom_cli.smtp.wire import Malformed, ReplyParser
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
     from mailstrom_cli.mail.reply import Reply
+    from mailstrom_cli.net.tls import Handshake, Secured
     from mailstrom_cli.policy.mx import Target
 
 SEND_BUFFER = 256 * 1024
@@ -81,6 +83,7 @@ class Stream(asyncio.Protocol):
         self._writable: asyncio.Future[None] | None = None
         self._held: list[bytes] = []  # on their way out, together with what is written in the next moment
         self._reading, self._writing = Alarm(), Alarm()
+        self.secured: Secured | None = None  # None in plain text
 
     # --- what the event loop calls ---
 
@@ -231,8 +234,9 @@ class Stream(asyncio.Protocol):
             finally:
                 self._waiting = None
 
-    async def start_tls(self, context: ssl.SSLContext, name: str, seconds: float) -> None:
-        """TLS on this connection. What came in plain text behind the reply to STARTTLS is an attack."""
+    async def start_tls(self, handshake: Handshake, seconds: float) -> None:
+        """TLS on this connection, with a server that has proved what it has to: `secured` tells it. What came
+        in plain text behind the reply to STARTTLS is an attack."""
         stage = stages.STARTTLS
         if self._parser.pending:
             raise SessionFailed(Failure("tls", stage, "the server sent plain text after its STARTTLS reply"))
@@ -242,22 +246,23 @@ class Stream(asyncio.Protocol):
         loop = asyncio.get_running_loop()
         try:
             self._transport = await loop.start_tls(
-                self._transport, self, context, server_hostname=name, ssl_handshake_timeout=seconds
+                self._transport,
+                self,
+                handshake.context,
+                server_hostname=handshake.name,
+                ssl_handshake_timeout=seconds,
             )
+            if self._transport is None:
+                raise SessionFailed(Failure("tls", stage, "TLS failed: the server closed the connection"))
+            # After start_tls no connection_made is called again.
+            self._transport.set_write_buffer_limits(high=SEND_BUFFER)
+            self.secured = handshake.judge(self._transport.get_extra_info("ssl_object"))
+        except NotProven as error:
+            text = f"TLS failed: certificate not verified: {error}"
+            raise SessionFailed(Failure("tls", stage, text)) from None
         except (OSError, ssl.SSLError) as error:
+            handshake.failed()
             raise SessionFailed(Failure("tls", stage, f"TLS failed: {_reason(error)}")) from None
-        if self._transport is None:
-            raise SessionFailed(Failure("tls", stage, "TLS failed: the server closed the connection"))
-        # After start_tls no connection_made is called again.
-        self._transport.set_write_buffer_limits(high=SEND_BUFFER)
-
-    @property
-    def tls_version(self) -> str | None:
-        """ "TLSv1.3", or None in plain text."""
-        if self._transport is None:
-            return None
-        wrapped: ssl.SSLObject | None = self._transport.get_extra_info("ssl_object")
-        return wrapped.version() if wrapped is not None else None
 
     def close(self) -> None:
         """Drop the connection at once."""
@@ -272,9 +277,9 @@ async def connect(
     target: Target,
     seconds: float,
     source_address: str = "",
-    tls: tuple[ssl.SSLContext, str, float] | None = None,
+    tls: tuple[Handshake, float] | None = None,
 ) -> Stream:
-    """A connection to one address; `tls` is (context, server name, handshake seconds) for implicit TLS."""
+    """A connection to one address; `tls` is (handshake, its seconds) for implicit TLS."""
     stage = stages.CONNECT
     loop = asyncio.get_running_loop()
     stream = Stream()

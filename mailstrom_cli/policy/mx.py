@@ -37,11 +37,15 @@ class MxRecord:
 
 @value
 class Target:
-    """One address to dial. name: the host name, for TLS and for people.  port None: the path of a socket."""
+    """One address to dial. name: the host name, for TLS and for people.  port None: the path of a socket.
+    signed: the name is beyond doubt, since the configuration or signed MX records name it.
+    bases: the names whose TLSA records count for it, the first that has some (RFC 7672, 2.2.2)."""
 
     name: str
     address: str
     port: int | None
+    signed: bool = True
+    bases: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         if self.port is None:

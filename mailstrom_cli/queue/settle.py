@@ -71,6 +71,8 @@ def _row(
         "text": told.text,
         "host": told.host,
         "tls": told.tls,
+        "tls_cipher": told.tls_cipher,
+        "tls_by": told.tls_by,
         "remote_id": told.remote_id,
     }
     if told.maybe_delivered:

@@ -3,7 +3,8 @@
 A sidecar line is one JSON object. An event has a kind ("event") and a time (seconds since the epoch):
 
     results    recipients: [{address, status, attempts, retries, next, code, enhanced, text, host, tls,
-               remote_id ...}] and, for an attempt that did not deliver to everybody, transcript
+               tls_cipher, tls_by, remote_id ...}] and, for an attempt that did not deliver to everybody,
+               transcript
     postponed  recipients: [address ...] are not tried before `next`, for a `reason` that is not theirs
     held       nothing is attempted until it is released
     released
@@ -30,7 +31,8 @@ if TYPE_CHECKING:
 FORMAT = 1
 CANCELLED = "cancelled"
 _NUMBERS = (float, int)  # exactly: True is an int to isinstance
-_NO_SERVER = {"code": None, "enhanced": None, "host": None, "tls": None}
+_TEXTS = ("enhanced", "text", "host", "tls", "tls_cipher", "tls_by", "remote_id")
+_NO_SERVER = dict.fromkeys(("code", "enhanced", "host", "tls", "tls_cipher", "tls_by"))
 
 
 class DamagedEntry(ValueError):
@@ -59,6 +61,8 @@ class RecipientState:
     text: str | None = None
     host: str | None = None
     tls: str | None = None
+    tls_cipher: str | None = None
+    tls_by: str | None = None
     remote_id: str | None = None
     maybe_delivered: bool = False
 
@@ -294,11 +298,7 @@ def _result(before: RecipientState, told: Mapping[str, Any], time: float) -> Rec
         last_attempt=time,
         next_attempt=_number(told, "next") if status == DEFERRED else None,
         code=_count(told, "code", 0) if told.get("code") is not None else None,
-        enhanced=_optional_text(told, "enhanced"),
-        text=_optional_text(told, "text"),
-        host=_optional_text(told, "host"),
-        tls=_optional_text(told, "tls"),
-        remote_id=_optional_text(told, "remote_id"),
+        **{name: _optional_text(told, name) for name in _TEXTS},
         maybe_delivered=told.get("maybe_delivered") is True or before.maybe_delivered,
     )
 

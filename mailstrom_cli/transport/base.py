@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from mailstrom_cli.config.via import Via
     from mailstrom_cli.mail.envelope import Envelope, Recipient
+    from mailstrom_cli.net.tls import Secured
     from mailstrom_cli.policy.classify import Circumstances, Verdict
     from mailstrom_cli.policy.routing import NextHop
 else:
@@ -72,7 +73,7 @@ class Transport(Protocol):
         """End what is kept open between jobs."""
 
 
-def result(address: str, verdict: Verdict, host: str | None = None, tls: str | None = None) -> Result:
+def result(address: str, verdict: Verdict, host: str | None = None, tls: Secured | None = None) -> Result:
     """What a verdict means for one recipient."""
     return Result(
         address,
@@ -81,7 +82,9 @@ def result(address: str, verdict: Verdict, host: str | None = None, tls: str | N
         code=verdict.code,
         enhanced=verdict.enhanced,
         host=host,
-        tls=tls,
+        tls=tls.text if tls is not None else None,
+        tls_cipher=tls.cipher if tls is not None else None,
+        tls_by=tls.by if tls is not None else None,
         remote_id=verdict.remote_id,
         unreachable=verdict.unreachable,
         judged=verdict.judged,

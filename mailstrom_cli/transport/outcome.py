@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from mailstrom_cli.mail.envelope import Recipient
     from mailstrom_cli.mail.status import Result
+    from mailstrom_cli.net.tls import Secured
     from mailstrom_cli.policy.classify import Verdict
     from mailstrom_cli.transport.base import Job
 
@@ -28,13 +29,13 @@ class Outcome:
         self.lacking: set[str] = set()  # extensions that a host did not offer which the message did not suit
 
     def tell(
-        self, recipients: Sequence[Recipient], verdicts: Sequence[Verdict], host: str, way_tls: str | None
+        self, recipients: Sequence[Recipient], verdicts: Sequence[Verdict], host: str, tls: Secured | None
     ) -> None:
         for recipient, verdict in zip(recipients, verdicts, strict=True):
             before = self._told.get(recipient.address)
             kept = classify.more_telling(before[0] if before else None, verdict)
             if before is None or kept is verdict:
-                self._told[recipient.address] = verdict, result(recipient.address, verdict, host, way_tls)
+                self._told[recipient.address] = verdict, result(recipient.address, verdict, host, tls)
         ended = {r.address for r, v in zip(recipients, verdicts, strict=True) if not (v.next_host or v.again)}
         self.undecided = tuple(r for r in self.undecided if r.address not in ended)
 

@@ -14,7 +14,7 @@ from mailstrom_cli.net.driver import Conversation, Transcript
 from mailstrom_cli.net.pool import Pool, Session
 from mailstrom_cli.net.secret import NoSecret, credentials
 from mailstrom_cli.net.stream import connect
-from mailstrom_cli.net.tls import Contexts, describe
+from mailstrom_cli.net.tls import Contexts, Handshake
 from mailstrom_cli.policy import classify, tls
 from mailstrom_cli.smtp import stages
 from mailstrom_cli.smtp.dialog import Failure, Opening, SessionFailed, open_session
@@ -23,7 +23,8 @@ from mailstrom_cli.transport import conversion
 from mailstrom_cli.transport.base import OPEN, OPENING, SENT, result, surprise, unreadable
 from mailstrom_cli.transport.outcome import Outcome
 from mailstrom_cli.transport.targets import Targets
-from mailstrom_cli.values import replace, value
+from mailstrom_cli.transport.ways import Ways
+from mailstrom_cli.values import replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,30 +37,15 @@ if TYPE_CHECKING:
     from mailstrom_cli.mail.status import Result
     from mailstrom_cli.net.resolver import Resolver
     from mailstrom_cli.policy.classify import Circumstances
-    from mailstrom_cli.policy.mx import Target
     from mailstrom_cli.smtp.auth import Credentials
     from mailstrom_cli.smtp.dialog import Answer
     from mailstrom_cli.transport.base import Job
+    from mailstrom_cli.transport.ways import Way
 
 MAX_SESSIONS = 2
 """Servers that get to see the message in one attempt; addresses that do not answer are not counted."""
-WAYS_KEPT = 10_000
 AHEAD_OCTETS = 64 * 1024
 """A message up to this long may be sent before the server has said whether it wants it."""
-
-
-@value
-class Way:
-    """How to speak to one target. level: as `policy.tls.level` has it."""
-
-    target: Target
-    lmtp: bool
-    implicit: bool
-    level: str
-    auth: Auth | None
-
-    def __hash__(self) -> int:
-        return hash(self.target.address)
 
 
 class SmtpTransport:
@@ -67,11 +53,11 @@ class SmtpTransport:
 
     def __init__(self, settings: Settings, resolver: Resolver, rng: Random) -> None:
         self._settings = settings
-        self._targets = Targets(resolver, settings.smtp.port, rng)
-        self._contexts = Contexts(settings.tls.ca_file)
-        if settings.tls.ca_file:
-            self._contexts.get(tls.VERIFY)  # a wrong one is told at the start
-        self._ways: dict[tuple[str | int | None, ...], Way] = {}
+        self._targets = Targets(resolver, settings.smtp.port, rng, dane=tls.wanted(settings.tls, tls.DANE))
+        self._contexts = Contexts()
+        for name in ("", *settings.tls.policy):
+            self._contexts.check(tls.asked(settings.tls, name))  # a wrong file is told at the start
+        self._ways = Ways(settings, resolver)
         self._logins: dict[Auth, asyncio.Task[Credentials]] = {}
         self._pool = Pool(settings.limits.messages_per_connection, settings.limits.connections)
 
@@ -81,20 +67,18 @@ class SmtpTransport:
     async def deliver(self, job: Job, via: Via) -> list[Result]:
         """To the addresses of `via` in order, until every recipient is decided."""
         told, targets = await self._targets.of(
-            via, job.domain, lambda target: self._pool.has(self._way(via, target))
+            via, job.domain, lambda target: self._pool.has(self._ways.known(via, job.domain, target))
         )
         if not targets:
             verdict = classify.lookup(told, relay=via.scheme != "mx")
             return [result(r.address, verdict) for r in job.recipients]
         outcome, transcript, sessions = Outcome(job), [], 0
         for target in targets:
-            way = self._way(via, target)
-            circumstances = replace(
-                job.circumstances,
-                tls_required=way.level not in (tls.NONE, tls.MAY),
-                relay=via.scheme != "mx",
-            )
+            circumstances = replace(job.circumstances, tls_required=True, relay=via.scheme != "mx")
             try:
+                way = await self._ways.of(via, job.domain, target)
+                if not way.protection.required:
+                    circumstances = replace(circumstances, tls_required=False)
                 session = await self._session(job, way, circumstances)
             except SessionFailed as failed:
                 if failed.failure.kind != "local":
@@ -121,23 +105,6 @@ class SmtpTransport:
             )
         return results
 
-    def _way(self, via: Via, target: Target) -> Way:
-        """Made once for each, since a pool looks up an object faster than its equal."""
-        key = (via.scheme, via.host, target.name, target.address, target.port)
-        way = self._ways.get(key)
-        if way is None:
-            if len(self._ways) >= WAYS_KEPT:
-                self._ways.clear()
-            way = self._ways[key] = self._new_way(via, target)
-        return way
-
-    def _new_way(self, via: Via, target: Target) -> Way:
-        auth = self._settings.auth.get(via.host) if via.scheme in ("smtp", "smtps") else None
-        implicit = via.scheme == "smtps"
-        lmtp = via.scheme == "lmtp"
-        asked = tls.NONE if target.port is None else self._settings.tls.level
-        return Way(target, lmtp, implicit, tls.level(asked, implicit=implicit, login=auth is not None), auth)
-
     # --- a session ---
 
     async def _session(
@@ -150,39 +117,45 @@ class SmtpTransport:
         return session
 
     async def _found(self, way: Way, circumstances: Circumstances, *, fresh: bool) -> Session:
-        plain = tls.plain_text_instead(way.level, circumstances.attempts)
+        plain = tls.plain_text_instead(way.protection.level, circumstances.attempts)
         if not fresh:
             session = self._pool.take(way)
             if session is None and plain:
-                session = self._pool.take(replace(way, level=tls.NONE))
+                session = self._pool.take(replace(way, protection=tls.PLAIN))
             if session is not None:
                 return session
         try:
-            return await self._open(way, way.level)
+            return await self._open(way)
         except SessionFailed as failed:
             if failed.failure.stage != stages.STARTTLS or not plain:
                 raise
-            return await self._open(way, tls.NONE)
+            return await self._open(replace(way, protection=tls.PLAIN))
 
-    async def _open(self, way: Way, level: str) -> Session:
+    async def _open(self, way: Way) -> Session:
+        handshake = Handshake(self._contexts, way.protection)
+        try:
+            return await self._dial(way, handshake)
+        except SessionFailed:
+            if not handshake.again:
+                raise
+        return await self._dial(way, Handshake(self._contexts, way.protection))
+
+    async def _dial(self, way: Way, handshake: Handshake) -> Session:
         settings = self._settings.smtp
-        context = self._contexts.get(level)
-        name = way.target.name
         login = await self._login(way.auth) if way.auth is not None else None
-        at_once = (context, name, settings.timeout.starttls) if way.implicit else None
+        at_once = (handshake, settings.timeout.starttls) if way.implicit else None
         stream = await connect(way.target, settings.timeout.connect, settings.source_address, at_once)
         conversation = Conversation(stream, settings.timeout)
-        opening = Opening(self._settings.helo_name, "on" if way.implicit else level, way.lmtp, login)
+        level = "on" if way.implicit else way.protection.level
+        opening = Opening(self._settings.helo_name, level, way.lmtp, login)
         try:
-            offered = await conversation.drive(open_session(opening), tls=(context, name))
-            protection = describe(stream.tls_version, level)
+            offered = await conversation.drive(open_session(opening), tls=handshake)
         except BaseException:
             stream.close()
             if way.auth is not None:
                 self._logins.pop(way.auth, None)
             raise
-        key = way if level == way.level else replace(way, level=level)
-        return Session(key, conversation, offered, protection)
+        return Session(way, conversation, offered, stream.secured)
 
     async def _login(self, auth: Auth) -> Credentials:
         """Asked for once, and again after a session that did not come about. Raises SessionFailed."""

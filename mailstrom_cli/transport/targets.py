@@ -7,6 +7,7 @@ from ipaddress import ip_address
 
 from mailstrom_cli.policy import mx
 from mailstrom_cli.policy.mx import Target
+from mailstrom_cli.policy.names import is_address
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,9 +25,10 @@ FAILED_SECONDS, FAILED_KEPT = 60.0, 1000
 
 
 class Targets:
-    """port: that of MX hosts.  rng shuffles hosts of equal preference."""
+    """port: that of MX hosts.  rng shuffles hosts of equal preference.  dane: whether anybody asks for it."""
 
-    def __init__(self, resolver: Resolver, port: int, rng: Random) -> None:
+    def __init__(self, resolver: Resolver, port: int, rng: Random, *, dane: bool = False) -> None:
+        self._dane = dane
         self._resolver = resolver
         self._port = port
         self._rng = rng
@@ -44,7 +46,9 @@ class Targets:
             told, targets = await self._mx_hosts(domain, has_session)
         else:
             told, addresses = await self._resolver.relay_addresses(via.host)
-            targets = _in_use_first([Target(via.host, a, via.port) for a in addresses], has_session)
+            bases = () if is_address(via.host) else (via.host,)
+            targets = [Target(via.host, a, via.port, True, bases) for a in addresses]
+            targets = _in_use_first(targets, has_session)
         return told, mx.choose(self._hopeful(targets))
 
     async def _mx_hosts(self, domain: str, has_session: Has) -> tuple[mx.Lookup, list[Target]]:
@@ -62,7 +66,8 @@ class Targets:
             for host in hosts:
                 answer, addresses = await self._resolver.addresses(host)
                 self._rng.shuffle(addresses)
-                equals += [Target(host, a, self._port) for a in addresses]
+                bases = await self._bases(host, answer)
+                equals += [Target(host, a, self._port, told.secure, bases) for a in addresses]
                 failed = answer if answer.kind in ("failed", "local") else failed
             targets += _in_use_first(equals, has_session)
             if len(targets) > 2 * mx.MAX_ADDRESSES:
@@ -70,6 +75,17 @@ class Targets:
         if records and not targets:
             told = failed or mx.Lookup("nodata", f"no MX host of {domain} has an address")
         return told, targets
+
+    async def _bases(self, host: str, answer: mx.Lookup) -> tuple[str, ...]:
+        """Where the addresses of an MX host are not signed no TLSA record counts, nor is one asked for:
+        servers of such zones are known to fail at it. An alias may be signed though what it leads to is not
+        (RFC 7672, 2.2.2)."""
+        alias = answer.canonical not in ("", host)
+        if answer.secure:
+            return (answer.canonical, host) if alias else (host,)
+        if self._dane and alias and (await self._resolver.cname(host))[0].secure:
+            return (host,)
+        return ()
 
     def failed(self, target: Target) -> None:
         """It could not be reached."""

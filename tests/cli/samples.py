@@ -46,7 +46,8 @@ SIDECARS: dict[str, list[dict[str, Any]]] = {
               "a.rather.long.address@a.rather.long.subdomain.example.com", "unknown@example.net",
               "c@example.net"),
         _results(
-            _row("good@example.net", "delivered", 250, "2.0.0", "Ok: queued as 4X", remote_id="4X"),
+            _row("good@example.net", "delivered", 250, "2.0.0", "Ok: queued as 4X", remote_id="4X",
+                 tls_cipher="TLS_AES_256_GCM_SHA384", tls_by="dane-ee"),
             _row("busy@example.net", "deferred", 450, "4.2.2", "Mailbox full", next=NOW + 300),
             _row("a.rather.long.address@a.rather.long.subdomain.example.com", "deferred", 451, "4.7.1",
                  "Greylisted, please come back in five minutes", next=NOW + 240),

@@ -49,8 +49,8 @@ STATUS_KEYS = [
     "recipients",
 ]
 RECIPIENT_KEYS = [
-    "address", "status", "attempts", "last_attempt", "next_attempt", "host", "tls", "code", "enhanced",
-    "text", "remote_id",
+    "address", "status", "attempts", "last_attempt", "next_attempt", "host", "tls", "tls_cipher",
+    "tls_by", "code", "enhanced", "text", "remote_id",
 ]
 POSTFIX_KEYS = [
     "queue_name", "queue_id", "arrival_time", "message_size", "forced_expire", "sender", "recipients",

@@ -57,6 +57,8 @@ def status_object(entry: Entry) -> dict[str, Any]:
                 "next_attempt": iso(r.next_attempt),
                 "host": r.host,
                 "tls": r.tls,
+                "tls_cipher": r.tls_cipher,
+                "tls_by": r.tls_by,
                 "code": r.code,
                 "enhanced": r.enhanced,
                 "text": r.text,

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LISTS = "`mailstrom config init FILE` writes a file with every key"
+POLICY = 'write [tls.policy."*.example.net"], and its keys in the lines below'
+ALL = 'subdomains are "*.example.net", and [tls] itself is for everything else'
+NO_NAME, SHA = "is no domain, host or IP address", "must be a SHA-256 in hexadecimal, or a list of them"
 ELSEWHERE = "name a file in `password_file`, or a command in `password_command`; a password is not kept here"
 
 WAYS = "write one of system, google, cloudflare, quad9, an address, tls://ADDRESS#NAME or https://HOST/PATH"
@@ -59,7 +62,7 @@ FILES = {
     "[[origin]]\nx = 1": ['1: `origin` must be a domain such as "example.org", not this list'],
     "[origin]": ['1: `origin` must be a domain such as "example.org", not a table'],
     "origin = 1979-05-27": ['1: `origin` must be a domain such as "example.org", not a date or a time'],
-    'tls.level = "always"': ['1: `tls.level` must be one of none, may, encrypt, verify, not "always"'],
+    'tls.level = "always"': ['1: `tls.level` must be one of none, may, encrypt, verify, dane, not "always"'],
     'smtp.port = "25"': ['1: `smtp.port` must be a port from 1 to 65535, not "25"'],
     "smtp.port = 0": ["1: `smtp.port` must be a port from 1 to 65535, not 0"],
     "retry.retries = -2": ["1: `retry.retries` must be a whole number from -1 to 1000, not -2"],
@@ -147,6 +150,54 @@ FILES = {
         )
     ],
     # credentials
+    # how destinations are protected
+    'tls.policy = "x"': [f"1: `tls.policy` is a table by destination | {POLICY}"],
+    'tls.policy."*.a" = "may"': [
+        f'1: `tls.policy` is a table by destination, and "*.a" in it is not a table | {POLICY}'
+    ],
+    '[tls.policy.example.net]\nlevel = "may"': [
+        '1: `tls.policy."example".net` is not a key | quote the host: [tls.policy."example.net"]'
+    ],
+    '[tls.policy."*"]\nlevel = "may"': [f'1: "*" in `tls.policy` {NO_NAME} | {ALL}'],
+    '[tls.policy."a b"]\nlevel = "may"': [f'1: "a b" in `tls.policy` {NO_NAME} | {ALL}'],
+    '[tls.policy."*.192.0.2.1"]\nlevel = "may"': [f'1: "*.192.0.2.1" in `tls.policy` {NO_NAME} | {ALL}'],
+    '[tls.policy."B.example"]\nlevel = "may"\n[tls.policy."b.example."]\nlevel = "may"': [
+        '3: "b.example." in `tls.policy` is there twice, written differently'
+    ],
+    '[tls.policy.a]\nlevle = "may"': ['2: `tls.policy."a".levle` is not a key | did you mean `level`?'],
+    '[tls.policy.a]\nlevel = "always"': [
+        '2: `tls.policy."a".level` must be one of none, may, encrypt, verify, dane, not "always"'
+    ],
+    '[tls.policy.a]\nlevel = "may"\nmatch = "mx.example.net"': [
+        (
+            '2: `tls.policy."a".match` says how a certificate is verified, and `level` is may '
+            '| level = "verify", or no level, goes with it'
+        )
+    ],
+    '[tls.policy.a]\nfingerprints = "%s"\nmatch = "a"' % ("ab" * 32): [
+        (
+            '1: `tls.policy."a"` has both `match` and `fingerprints` '
+            "| what has a known fingerprint may have any name: keep one of them"
+        )
+    ],
+    '[tls.policy.a]\nfingerprints = "%s"\nca_file = "/ca"' % ("ab" * 32): [
+        (
+            '1: `tls.policy."a"` has both `ca_file` and `fingerprints` '
+            "| no authority is asked about a known fingerprint: keep one of them"
+        )
+    ],
+    '[tls.policy.a]\nclient_key = "/k"': ['1: `tls.policy."a"` has `client_key`, and no `client_cert`'],
+    '[tls.policy.a]\nfingerprints = ["ab:cd"]': [
+        (
+            '2: `tls.policy."a".fingerprints`: "ab:cd" is no SHA-256: 64 hexadecimal digits, as '
+            "`openssl x509 -in FILE -noout -fingerprint -sha256` prints them"
+        )
+    ],
+    "[tls.policy.a]\nfingerprints = []": [f'2: `tls.policy."a".fingerprints` {SHA}, not an empty list'],
+    '[tls.policy.a]\nmatch = ["a b"]': [
+        '2: `tls.policy."a".match`: "a b" is neither a host name, nor *. and a domain, nor an IP address'
+    ],
+    "tls.require_tls = 1": ["1: `tls.require_tls` must be true or false, not 1"],
     'auth = "x"': ['1: `auth` is a table by host | write [auth."smtp.example.org"]'],
     'auth.relay = "s3cret"': [
         (
@@ -231,7 +282,7 @@ ENVIRONMENTS = {
     (
         "MAILSTROM_TLS_LEVEL",
         "",
-    ): 'MAILSTROM_TLS_LEVEL: `tls.level` must be one of none, may, encrypt, verify, not ""',
+    ): 'MAILSTROM_TLS_LEVEL: `tls.level` must be one of none, may, encrypt, verify, dane, not ""',
     ("MAILSTROM_VIA", "mx:,"): "MAILSTROM_VIA: `via` must be a URL, or a list of URLs that is not empty, not "
     '"mx:,"',
     (
@@ -250,6 +301,16 @@ ENVIRONMENTS = {
         '[{via = "mx:"}]',
     ): "MAILSTROM_ROUTE: `route[0]` has neither `sender` nor `recipient` "
     "| for all mail set `via` at the top level",
+    (
+        "MAILSTROM_TLS_POLICY",
+        "may",
+    ): "MAILSTROM_TLS_POLICY: `tls.policy` must be a value in TOML | write it as "
+    'in {"*.example.net" = {level = "verify"}}',
+    (
+        "MAILSTROM_TLS_POLICY",
+        '{a = {level = "x"}}',
+    ): 'MAILSTROM_TLS_POLICY: `tls.policy."a".level` must be '
+    'one of none, may, encrypt, verify, dane, not "x"',
     ("MAILSTROM_AUTH", "s3cret"): "MAILSTROM_AUTH: `auth` must be a value in TOML | write it as in "
     '{"smtp.example.org" = {username = "me", password_file = "/etc/mailstrom/password"}}',
     ("MAILSTROM_AUTH", '{a = {password = "s3cret"}}'): 'MAILSTROM_AUTH: `auth."a".password` is not a key '

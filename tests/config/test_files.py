@@ -101,6 +101,25 @@ def test_verify_looks_at_the_files_that_are_named(tmp_path: Path) -> None:
     assert verify(load(str(config), {"HOME": str(tmp_path)}, {})) == ()
 
 
+def test_verify_looks_at_the_certificates_that_are_named(tmp_path: Path) -> None:
+    key = secret(tmp_path, 0o644)
+    config = tmp_path / "c.toml"
+    config.write_text(
+        f'[tls]\nclient_cert = "{config}"\nclient_key = "{key}"\n'
+        f'[tls.policy."*.example.net"]\nca_file = "/none.pem"\nclient_cert = "{key}"\n'
+    )
+    private, missing = f"{key} has mode 0644: it is not private", "cannot be read: No such file or directory"
+    assert [str(problem) for problem in verify(load(str(config), {"HOME": str(tmp_path)}, {}))] == [
+        f"{config}:3: `tls.client_key`: {private}",
+        f'{config}:5: `tls.policy."*.example.net".ca_file`: /none.pem {missing}',
+        f'{config}:6: `tls.policy."*.example.net".client_cert`: {private}',
+    ]
+    config.write_text(f'[tls]\nclient_key = "{key}"\n')
+    key.chmod(0o600)
+    (problem,) = verify(load(str(config), {"HOME": str(tmp_path)}, {}))
+    assert str(problem) == f"{config}:2: `tls` has `client_key`, and no `client_cert`"
+
+
 def test_a_new_file_is_private_and_replaces_nothing_unasked(tmp_path: Path) -> None:
     path = tmp_path / "a/b/config.toml"
     before = os.umask(0)

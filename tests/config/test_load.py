@@ -14,7 +14,7 @@ from mailstrom_cli.config import load as load_module
 from mailstrom_cli.config.keys import KEYS
 from mailstrom_cli.config.load import Loaded, load
 from mailstrom_cli.config.problems import ConfigError
-from mailstrom_cli.config.schema import DEFAULTS, Auth, Rate, Route
+from mailstrom_cli.config.schema import DEFAULTS, Auth, Rate, Route, TlsPolicy
 from mailstrom_cli.config.via import parse_via
 from mailstrom_cli.errors import CONFIG
 from mailstrom_cli.values import replace
@@ -39,7 +39,10 @@ OTHER: dict[str, tuple[str, str, Any]] = {
     ),
     "spool": ('"/srv/spool"', "/srv/spool", "/srv/spool"),
     "tls.level": ('"verify"', "verify", "verify"),
+    "tls.require_tls": ("true", "True", True),
     "tls.ca_file": ('"/etc/ca.pem"', "/etc/ca.pem", "/etc/ca.pem"),
+    "tls.client_cert": ('"/etc/c.pem"', "/etc/c.pem", "/etc/c.pem"),
+    "tls.client_key": ('"/etc/c.key"', "/etc/c.key", "/etc/c.key"),
     "dns.resolver": (
         '["127.0.0.1:5353", "tls://[::1]#name"]',
         "127.0.0.1:5353, tls://[::1]#name",
@@ -206,6 +209,34 @@ mechanism = "plain"
     }
     assert loaded.source("route[1].via") == f"{path}:8"
     assert loaded.source('auth."smtp.example.org".username') == f"{path}:10"
+
+
+def test_policies_from_a_file_and_from_the_environment(tmp_path: Path, home: dict[str, str]) -> None:
+    path = write(
+        tmp_path / "c.toml",
+        f"""
+[tls]
+level = "encrypt"
+[tls.policy."*.B\u00fccher.example."]
+level = "dane"
+client_cert = "/c.pem"
+[tls.policy."[2001:DB8:0::1]"]
+fingerprints = "{"AB:" * 31}ab"
+[tls.policy.relay]
+match = ["MX.example.org", "*.example.net.", "192.0.2.1"]
+""",
+    )
+    loaded = load(path, home, {})
+    assert loaded.settings.tls.policy == {
+        "*.xn--bcher-kva.example": TlsPolicy("dane", client_cert="/c.pem"),
+        "2001:db8::1": TlsPolicy(fingerprints=("ab" * 32,)),
+        "relay": TlsPolicy(match=("mx.example.org", "*.example.net", "192.0.2.1")),
+    }
+    assert loaded.source('tls.policy."*.xn--bcher-kva.example".level') == f"{path}:5"
+    loaded = load(path, {**home, "MAILSTROM_TLS_POLICY": '{a = {level = "none"}}'}, {})
+    assert loaded.settings.tls.policy == {"a": TlsPolicy("none")}
+    assert loaded.settings.tls.level == "encrypt"
+    assert loaded.sources == {"tls.level": f"{path}:3", 'tls.policy."a".level': "MAILSTROM_TLS_POLICY"}
 
 
 def test_routes_and_credentials_from_the_environment_replace_those_of_the_file(

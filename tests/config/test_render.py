@@ -70,11 +70,13 @@ def test_the_examples_of_the_template_have_every_key_and_load_without_the_second
         "password_file",
         "mechanism",
     }
-    one = "\n".join(
-        line for line in examples(template()).splitlines() if not line.startswith("password_file")
-    )
+    policy = tables["tls"]["policy"]["*.example.net"]
+    assert set(policy) == {"level", "match", "fingerprints", "ca_file", "client_cert", "client_key"}
+    second = ("password_file", "fingerprints")
+    one = "\n".join(line for line in examples(template()).splitlines() if not line.startswith(second))
     loaded = read(tmp_path, one)
     assert loaded.settings.auth == {"smtp.example.org": Auth("me", ("pass", "show", "smtp"))}
+    assert loaded.settings.tls.policy["*.example.net"].match == ("mx.example.net", "*.example.com")
     assert len(loaded.settings.route) == 1
 
 
@@ -92,7 +94,13 @@ username = 'a"b\\c'
 password_file = "/p"
 [smtp.timeout]
 dot = "0.25s"
-"""
+[tls.policy."*.Bücher.example."]
+match = "MX.example.net"
+[tls.policy."[2001:DB8:0::1]"]
+level = "none"
+[tls.policy."example.net"]
+fingerprints = "{pin}"
+""".replace("{pin}", "AB:" * 31 + "ab")
 
 
 def test_what_show_prints_loads_as_the_same_settings(tmp_path: Path) -> None:

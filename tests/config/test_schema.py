@@ -14,6 +14,7 @@ from mailstrom_cli.config.schema import (
     Auth,
     Route,
     Settings,
+    TlsPolicy,
     build,
 )
 from mailstrom_cli.values import fields
@@ -34,8 +35,9 @@ def leaves(held: Any, prefix: str = "") -> Iterator[str]:
 
 
 def test_every_field_has_one_key() -> None:
-    expected = {*leaves(DEFAULTS)} - {"route", "auth"}
+    expected = {*leaves(DEFAULTS)} - {"route", "auth", "tls.policy"}
     expected |= {f"route[].{name}" for name in fields(Route)} | {f"auth.*.{name}" for name in fields(Auth)}
+    expected |= {f"tls.policy.*.{name}" for name in fields(TlsPolicy)}
     names = [key.name for key in KEYS]
     assert sorted(names) == sorted(expected)
 
@@ -58,6 +60,7 @@ def test_every_key_has_help_and_a_variable_of_its_own() -> None:
     assert variables["via"] == "MAILSTROM_VIA"
     assert variables["route[].via"] == "MAILSTROM_ROUTE"
     assert variables["auth.*.username"] == "MAILSTROM_AUTH"
+    assert variables["tls.policy.*.level"] == "MAILSTROM_TLS_POLICY"
 
 
 def test_build_changes_what_is_named_and_nothing_else() -> None:

@@ -11,7 +11,7 @@ from .maildir import Mailbox
 from .process import Daemon, find, free_port, greets
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from .certs import Certificates
 
@@ -81,8 +81,9 @@ begin retry
 """
 TLS = """
 tls_advertise_hosts = *
-tls_certificate = {chain}
-tls_privatekey = {key}
+tls_certificate = {folder}/$received_port.pem
+tls_privatekey = {folder}/$received_port.key
+tls_require_ciphers = {ciphers}
 """
 
 
@@ -92,7 +93,9 @@ def program() -> str | None:
 
 
 class Exim(Daemon):
-    """Needs root. Delivers the recipients of `domains` to `.mailbox`; local parts decide as with Postfix."""
+    """Needs root. Delivers the recipients of `domains` to `.mailbox`; local parts decide as with Postfix.
+    `listeners` are further ports, each with the kind of its certificate and its ciphers, in GnuTLS's words.
+    """
 
     name = "exim"
 
@@ -106,8 +109,10 @@ class Exim(Daemon):
         tls: Certificates | None = None,
         kind: str = "good",
         size: int = 60 * 1024 * 1024,
+        listeners: Mapping[int, tuple[str, str]] | None = None,
     ) -> None:
         super().__init__()
+        self.listeners = dict(listeners or {})
         self.domains, self.hosts, self.hostname = tuple(domains), tuple(hosts), hostname
         self.port = port or free_port(*hosts)
         self.tls, self.kind, self.size = tls, kind, size
@@ -137,15 +142,22 @@ class Exim(Daemon):
         os.chown(self.folder, user.pw_uid, user.pw_gid)
         tls = "tls_advertise_hosts ="
         if self.tls:
-            chain, key = self._readable(self.tls.files(self.kind), user)
-            tls = TLS.format(chain=chain, key=key)
+            wanted = "NORMAL"
+            for port, (kind, ciphers) in {self.port: (self.kind, ""), **self.listeners}.items():
+                for file, suffix in zip(self.tls.files(kind), (".pem", ".key"), strict=True):
+                    self._readable(file, f"{port}{suffix}", user)
+                if ciphers:
+                    wanted = f"${{if eq{{$received_port}}{{{port}}}{{{ciphers}}}{{{wanted}}}}}"
+            tls = TLS.format(folder=self.folder, ciphers=wanted)
         configuration = self.folder / "exim.conf"
         configuration.write_text(
             CONFIG.format(
                 folder=self.folder,
                 program=executable,
                 hostname=self.hostname,
-                interfaces=" ; ".join(f"[{host}]:{self.port}" for host in self.hosts),
+                interfaces=" ; ".join(
+                    f"[{host}]:{port}" for host in self.hosts for port in (self.port, *self.listeners)
+                ),
                 domains=" : ".join(self.domains),
                 size=self.size,
                 tls=tls,
@@ -155,11 +167,7 @@ class Exim(Daemon):
         configuration.chmod(0o644)
         return [executable, "-C", str(configuration), "-bdf"]
 
-    def _readable(self, files: tuple[str, ...], user: pwd.struct_passwd) -> list[str]:
-        """Copies that Exim can read after it has dropped root."""
-        copies = []
-        for file in files:
-            copy = shutil.copy(file, self.folder)
-            os.chown(copy, user.pw_uid, user.pw_gid)
-            copies.append(str(copy))
-        return copies
+    def _readable(self, file: str, name: str, user: pwd.struct_passwd) -> None:
+        """A copy that Exim can read after it has dropped root."""
+        copy = shutil.copy(file, self.folder / name)
+        os.chown(copy, user.pw_uid, user.pw_gid)

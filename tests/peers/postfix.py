@@ -9,12 +9,13 @@ import subprocess
 from typing import TYPE_CHECKING
 
 from .maildir import Mailbox
-from .process import Daemon, find, free_port, greets
+from .process import Daemon, find, free_port, greets, in_other_place
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from .certs import Certificates
+    from .dns import Dns
 
 MAIN = """
 compatibility_level = 3.6
@@ -40,9 +41,9 @@ mailbox_size_limit = 0
 virtual_mailbox_limit = 0
 recipient_delimiter =
 
-# no host looks anything up: all next hops are addresses
+# no host looks anything up where all next hops are addresses
 smtpd_peername_lookup = no
-smtp_dns_support_level = disabled
+smtp_dns_support_level = {lookups}
 
 # tests open many connections and make many mistakes
 smtpd_client_connection_count_limit = 0
@@ -70,6 +71,11 @@ RELAY = """
 relayhost = [{relay_host}]:{relay_port}
 smtpd_relay_restrictions = {restrictions} reject
 smtpd_recipient_restrictions = check_recipient_access regexp:{folder}/etc/access
+"""
+CLIENT = """
+smtpd_relay_restrictions = permit_mynetworks reject
+smtp_tls_security_level = dane
+smtp_tls_loglevel = 1
 """
 TLS = """
 smtpd_tls_security_level = may
@@ -146,7 +152,8 @@ class Postfix(Daemon):
     With `relay_to` it accepts mail for anybody (with `auth`: only after AUTH) and passes it on there.
     `tls` offers STARTTLS with the certificate `kind`, and TLS from the first byte on `smtps_port`.
     `auth` is the path of a Dovecot auth socket (`Dovecot.auth_socket`).
-    `settings` are further lines of main.cf.
+    `settings` are further lines of main.cf; `listeners` further ports, each with its own ones.
+    With `names`, a resolver on port 53 that validates, it passes mail on to MX hosts, with DANE.
     """
 
     name = "postfix"
@@ -164,8 +171,11 @@ class Postfix(Daemon):
         auth: str = "",
         size: int = 60 * 1024 * 1024,
         settings: str = "",
+        listeners: Mapping[int, Mapping[str, str]] | None = None,
+        names: Dns | None = None,
     ) -> None:
         super().__init__()
+        self.listeners, self.names = dict(listeners or {}), names
         self.domains, self.hosts, self.hostname = tuple(domains), tuple(hosts), hostname
         self.port = port or free_port(*hosts)
         self.smtps_port = free_port(*hosts) if tls else 0
@@ -208,12 +218,18 @@ class Postfix(Daemon):
         folder = str(self.folder / "etc")
         question = [postconf, "-c", folder, "-hx", "daemon_directory"]
         daemons = subprocess.run(question, check=True, capture_output=True, text=True).stdout.strip()
-        return [f"{daemons}/master", "-c", folder, "-d"]
+        command = [f"{daemons}/master", "-c", folder, "-d"]
+        if self.names is None:
+            return command
+        assert self.names.port == 53, "resolv.conf knows no other port"
+        resolv_conf = self.folder / "resolv.conf"
+        resolv_conf.write_text(f"nameserver {self.names.host}\noptions edns0 trust-ad\n")
+        return in_other_place({str(resolv_conf): "/etc/resolv.conf"}, command)
 
     def _configure(self, mail_owner: pwd.struct_passwd) -> None:
         restrictions = "permit_sasl_authenticated" if self.auth else "permit_mynetworks"
         relay_host, relay_port = self.relay_to or ("", 0)
-        parts = [MAIN, RELAY if self.relay_to else RECEIVER]
+        parts = [MAIN, RELAY if self.relay_to else CLIENT if self.names else RECEIVER]
         chain, key = self.tls.files(self.kind) if self.tls else ("", "")
         if self.tls:
             parts.append(TLS)
@@ -223,6 +239,7 @@ class Postfix(Daemon):
             folder=self.folder, hostname=self.hostname, size=self.size, domains=" ".join(self.domains),
             uid=mail_owner.pw_uid, gid=mail_owner.pw_gid, relay_host=relay_host, relay_port=relay_port,
             restrictions=restrictions, chain=chain, key=key, path=self.auth,
+            lookups="dnssec" if self.names else "disabled",
         )  # fmt: skip
         services = [SERVICES]
         for host in self.hosts:
@@ -232,6 +249,9 @@ class Postfix(Daemon):
                 services.append(
                     f"{inet}:{self.smtps_port} inet n - n - - smtpd -o smtpd_tls_wrappermode=yes\n"
                 )
+            for port, options in self.listeners.items():
+                given = "".join(f" -o {{ {name} = {held} }}" for name, held in options.items())
+                services.append(f"{inet}:{port} inet n - n - - smtpd{given}\n")
         files = {"main.cf": text + self.settings, "master.cf": "".join(services), "access": ACCESS}
         for name, content in {**files, "mailboxes": MAILBOXES}.items():
             file = self.folder / "etc" / name

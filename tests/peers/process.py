@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from types import TracebackType
     from typing import Self
 
@@ -169,6 +169,13 @@ def group_members(group: int) -> list[int]:
                 if int(its_group) == group and state != "Z":
                     found.append(int(entry.name))
     return found
+
+
+def in_other_place(files: Mapping[str, str], command: Sequence[str]) -> list[str]:
+    """A command that sees some files and folders of the machine as others, by the path of what is seen: the
+    rest of the machine does not notice. Needs root."""
+    mounts = "".join(f"mount --bind {seen} {place} && " for seen, place in files.items())
+    return ["unshare", "--mount", "sh", "-c", f'{mounts}exec "$@"', "sh", *command]
 
 
 def wait_for(condition: Callable[[], bool], seconds: float, what: str) -> None:

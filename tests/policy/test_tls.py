@@ -1,34 +1,197 @@
-"""How much TLS a connection needs."""
+"""How much TLS a connection needs, and how its server has to prove who it is."""
 
 from __future__ import annotations
 
 import pytest
 
-from mailstrom_cli.policy.tls import level, plain_text_instead
+from mailstrom_cli.config.schema import Tls, TlsPolicy
+from mailstrom_cli.policy.dane import Tlsa
+from mailstrom_cli.policy.tls import (
+    PLAIN,
+    Asked,
+    Known,
+    Protection,
+    asked,
+    most_specific,
+    plain_text_instead,
+    protection,
+)
 
-LEVELS = ("none", "may", "encrypt", "verify")
+LEVELS = ("none", "may", "encrypt", "verify", "dane")
+RELAY = Known("relay.example.org")
+MX = Known("mx.example.net", "example.com", signed=False)
+SIGNED = Known("mx.example.net", "example.com", signed=True)
+EE = Tlsa(3, 1, 1, b"k" * 32)
+TA = Tlsa(2, 0, 1, b"a" * 32)
+PKIX = Tlsa(1, 1, 1, b"p" * 32)
+DOMAIN = ("example.com", "*.example.com")
 
 
-@pytest.mark.parametrize("asked", LEVELS)
+def known(*tlsa: Tlsa, signed: bool = True, anchors: bool = True) -> Known:
+    return Known("mx.example.net", "example.com", signed, "base.example.net", tlsa, anchors)
+
+
+@pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("implicit", [False, True])
-def test_a_login_is_verified_whatever_was_asked(asked: str, implicit: bool) -> None:
-    assert level(asked, implicit=implicit, login=True) == "verify"
+def test_a_login_is_verified_whatever_was_asked(level: str, implicit: bool) -> None:
+    told = protection(Asked(level), RELAY, implicit=implicit, login=True)
+    assert (told.level, told.names, told.required) == ("verify", ("relay.example.org",), True)
 
 
-@pytest.mark.parametrize("asked", LEVELS)
-def test_without_a_login_what_was_asked_counts(asked: str) -> None:
-    assert level(asked, implicit=False, login=False) == asked
+WITHOUT = {"none": "none", "may": "may", "encrypt": "encrypt", "verify": "verify", "dane": "may"}
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_without_a_login_what_was_asked_counts(level: str) -> None:
+    told = protection(Asked(level), RELAY)
+    assert told.level == WITHOUT[level]
+    assert told.required is (level in ("encrypt", "verify"))
+    assert (told == PLAIN) is (level == "none")
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("how", ["implicit", "require_tls"])
+def test_some_connections_are_never_plain_text(level: str, how: str) -> None:
+    told = protection(Asked(level, floor=how == "require_tls"), RELAY, implicit=how == "implicit")
+    assert told.level == ("verify" if level == "verify" else "encrypt")
+    assert told.required
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("attempts", [0, 1, 5])
+def test_plain_text_instead_only_for_may_and_from_the_second_attempt_on(level: str, attempts: int) -> None:
+    assert plain_text_instead(level, attempts) is (level == "may" and attempts > 0)
+
+
+# --- whose certificate it has to be ---
 
 
 @pytest.mark.parametrize(
-    ("asked", "wanted"),
-    [("none", "encrypt"), ("may", "encrypt"), ("encrypt", "encrypt"), ("verify", "verify")],
+    ("host", "names"),
+    [
+        (RELAY, ("relay.example.org",)),
+        (MX, DOMAIN),
+        (SIGNED, ("mx.example.net", *DOMAIN)),
+        (Known("192.0.2.1"), ("192.0.2.1",)),
+    ],
+    ids=["relay", "mx", "signed mx", "address"],
 )
-def test_tls_from_the_first_octet_is_never_left_out(asked: str, wanted: str) -> None:
-    assert level(asked, implicit=True, login=False) == wanted
+def test_a_certificate_is_for_what_nobody_could_forge(host: Known, names: tuple[str, ...]) -> None:
+    assert protection(Asked("verify"), host).names == names
+    match = protection(Asked("verify", match=("a.example", "*.b.example")), host)
+    assert match.names == ("a.example", "*.b.example")
 
 
-@pytest.mark.parametrize("asked", LEVELS)
-@pytest.mark.parametrize("attempts", [0, 1, 5])
-def test_plain_text_instead_only_for_may_and_from_the_second_attempt_on(asked: str, attempts: int) -> None:
-    assert plain_text_instead(asked, attempts) is (asked == "may" and attempts > 0)
+@pytest.mark.parametrize(
+    ("host", "sni"), [(MX, "mx.example.net"), (Known("192.0.2.1"), ""), (Known("::1"), "")]
+)
+def test_the_server_is_told_a_name_and_never_an_address(host: Known, sni: str) -> None:
+    assert protection(Asked("may"), host).sni == sni
+
+
+def test_a_known_fingerprint_needs_no_name_and_no_authority() -> None:
+    told = protection(Asked("verify", ca_file="/ca.pem", fingerprints=("ab",)), MX)
+    assert told == Protection("verify", "mx.example.net", fingerprints=("ab",))
+
+
+def test_files_are_only_for_those_who_use_them() -> None:
+    files = Asked("may", ca_file="/ca.pem", only=True, client_cert="/c", client_key="/k")
+    told = protection(files, MX)
+    assert (told.ca_file, told.only, told.client_cert, told.client_key) == ("", False, "/c", "/k")
+
+
+# --- DANE ---
+
+
+def test_usable_records_decide_and_their_name_is_told() -> None:
+    assert protection(Asked("dane"), known(EE, PKIX)) == Protection(
+        "verify", "base.example.net", tlsa=(EE,), certain=True
+    )
+
+
+def test_names_matter_for_an_authority_only() -> None:
+    told = protection(Asked("dane"), known(TA, EE))
+    assert told.names == ("base.example.net", "mx.example.net", *DOMAIN)
+    assert told.tlsa == (TA, EE)
+
+
+@pytest.mark.parametrize(
+    "host", [known(PKIX), known(TA, anchors=False), known(Tlsa(3, 1, 1, b"short"))], ids=["pkix", "ta", "bad"]
+)
+def test_records_of_no_use_ask_for_encryption_all_the_same(host: Known) -> None:
+    told = protection(Asked("dane"), host)
+    assert (told.level, told.tlsa, told.required) == ("encrypt", (), True)
+
+
+def test_a_host_that_unsigned_records_name_is_proven_but_not_the_right_one_for_certain() -> None:
+    told = protection(Asked("dane"), known(EE, signed=False))
+    assert (told.level, told.tlsa, told.certain) == ("verify", (EE,), False)
+
+
+@pytest.mark.parametrize("records", [(EE,), (PKIX,), ()])
+def test_a_login_at_level_dane(records: tuple[Tlsa, ...]) -> None:
+    told = protection(Asked("dane"), known(*records), login=True)
+    assert told.level == "verify"
+    assert (told.tlsa, bool(told.names)) == (((EE,), False) if EE in records else ((), True))
+
+
+def test_other_levels_look_at_no_records() -> None:
+    for level in ("none", "may", "encrypt", "verify"):
+        told = protection(Asked(level), known(EE))
+        assert (told.level, told.tlsa) == (level, ())
+
+
+# --- what is asked for ---
+
+POLICIES = {
+    "example.net": 1,
+    "*.example.net": 2,
+    "*.a.example.net": 3,
+    "b.a.example.net": 4,
+    "192.0.2.1": 5,
+    "*.net": 6,
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("example.net", 1),
+        ("x.example.net", 2),
+        ("a.example.net", 2),
+        ("x.a.example.net", 3),
+        ("y.x.a.example.net", 3),
+        ("b.a.example.net", 4),
+        ("c.b.a.example.net", 3),
+        ("192.0.2.1", 5),
+        ("[192.0.2.1]", 5),
+        ("other.net", 6),
+        ("xexample.net", 6),
+        ("net", None),
+        ("example.org", None),
+        ("", None),
+    ],
+)
+def test_the_most_specific_policy_counts(name: str, found: int | None) -> None:
+    assert most_specific(POLICIES, name) == found
+    assert most_specific({}, name) is None
+
+
+def test_what_a_policy_leaves_out_is_as_for_all() -> None:
+    settings = Tls("encrypt", True, "/ca", "/cert", "/key", {"a": TlsPolicy(), "b": TlsPolicy(level="may")})
+    plain = Asked("encrypt", True, "/ca", False, (), (), "/cert", "/key")
+    assert asked(settings, "other") == asked(settings, "a") == plain
+    assert asked(settings, "b").level == "may" and asked(settings, "b").floor
+
+
+def test_what_a_policy_says_counts() -> None:
+    own = {
+        "pinned": TlsPolicy(fingerprints=("ab",)),
+        "named": TlsPolicy(match=("x",)),
+        "own": TlsPolicy(ca_file="/own", client_cert="/c2"),
+    }
+    settings = Tls("may", ca_file="/ca", client_cert="/cert", client_key="/key", policy=own)
+    assert asked(settings, "pinned").level == asked(settings, "named").level == "verify"
+    told = asked(settings, "own")
+    assert (told.level, told.ca_file, told.only) == ("may", "/own", True)
+    assert (told.client_cert, told.client_key) == ("/c2", ""), "the key of another certificate does not fit"

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import _ssl
 import contextlib
 import ssl
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from mailstrom_cli.net.tls import ANCHORS
 
 from .sending import Names, Sender, settings
 
@@ -30,3 +33,16 @@ def sender() -> Iterator[Callable[..., Sender]]:
             return made
 
         yield make
+
+
+@pytest.fixture
+def chains(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The interpreter tells what chain a server has shown; before Python 3.13 it keeps that to itself."""
+    if not ANCHORS:
+
+        def chain(wrapped: Any) -> list[bytes]:
+            return [c.public_bytes(_ssl.ENCODING_DER) for c in wrapped._sslobj.get_unverified_chain()]
+
+        monkeypatch.setattr(ssl.SSLObject, "get_unverified_chain", chain, raising=False)
+        monkeypatch.setattr("mailstrom_cli.net.tls.ANCHORS", True)
+        monkeypatch.setattr("mailstrom_cli.transport.ways.ANCHORS", True)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from mailstrom_cli.mail.status import Result
     from mailstrom_cli.net.resolver import Resolver
+    from mailstrom_cli.policy.dane import Tlsa
     from mailstrom_cli.transport.base import Transport
 
 MESSAGE = b"From: ann@example.org\r\nMessage-ID: <1@example.org>\r\n\r\nHello\r\n.dot\r\n..\r\n.\r\nend\r\n"
@@ -30,23 +31,45 @@ RELAY = "mx.example.test"
 
 
 class Names:
-    """A resolver of plain dicts. mx: domain -> [(preference, host)].  hosts: name -> addresses."""
+    """A resolver of plain dicts. mx: domain -> [(preference, host)].  hosts: name -> addresses.
+    signed: the names of which all answers are secure.  aliases: host -> the name that it stands for.
+    tlsa: host -> its records, or an answer that there are none."""
 
     def __init__(
         self,
         mx: Mapping[str, Sequence[tuple[int, str]]] | None = None,
         hosts: Mapping[str, Sequence[str]] | None = None,
+        signed: Sequence[str] = (),
+        aliases: Mapping[str, str] | None = None,
+        tlsa: Mapping[str, Sequence[Tlsa] | Lookup] | None = None,
     ) -> None:
+        self.signed, self.aliases, self.records = signed, aliases or {}, tlsa or {}
+        self.asked: list[str] = []  # for TLSA records of whom
         self.domains = {d: [MxRecord(*r) for r in records] for d, records in (mx or {}).items()}
         self.hosts = {RELAY: ["127.0.0.1"], **(hosts or {})}
 
     async def mx(self, domain: str) -> tuple[Lookup, list[MxRecord]]:
         records = self.domains.get(domain, [])
-        return Lookup("found" if records else "nxdomain", f"no {domain}"), records
+        told = "found" if records else "nxdomain"
+        return Lookup(told, f"no {domain}", domain in self.signed), records
 
     async def addresses(self, host: str) -> tuple[Lookup, list[str]]:
-        found = list(self.hosts.get(host, []))
-        return Lookup("found" if found else "nxdomain", f"no {host}"), found
+        alias = self.aliases.get(host, host)
+        found = list(self.hosts.get(alias, []))
+        told = "found" if found else "nxdomain"
+        secure = host in self.signed and alias in self.signed
+        return Lookup(told, f"no {host}", secure, alias if alias != host else ""), found
+
+    async def cname(self, name: str) -> tuple[Lookup, list[str]]:
+        alias = self.aliases.get(name)
+        return Lookup("found" if alias else "nodata", "", name in self.signed), [alias] if alias else []
+
+    async def tlsa(self, host: str, port: int) -> tuple[Lookup, list[Tlsa]]:
+        self.asked.append(host)
+        records = self.records.get(host, ())
+        if isinstance(records, Lookup):
+            return records, []
+        return Lookup("found" if records else "nodata", "", host in self.signed), list(records)
 
     async def relay_addresses(self, host: str) -> tuple[Lookup, list[str]]:
         return Lookup("found"), list(self.hosts.get(host, [host]))

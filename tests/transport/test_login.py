@@ -235,7 +235,7 @@ def test_a_bug_while_a_password_is_known_does_not_show_it(relay, client, caplog,
     def broken(*_: object) -> None:
         raise RuntimeError("a bug of ours")
 
-    monkeypatch.setattr("mailstrom_cli.transport.smtp.describe", broken)
+    monkeypatch.setattr("mailstrom_cli.transport.smtp.open_session", broken)
     (told,) = client().send(via(relay()))
     assert statuses([told]) == [("deferred", None, "4.3.0")]
     assert "RuntimeError: a bug of ours" in caplog.text

@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from mailstrom_cli.config.schema import TlsPolicy
 from mailstrom_cli.errors import MailstromError
+from mailstrom_cli.policy.dane import Tlsa
 
 from ..peers.answers import Drop, Raw, Stall
 from ..peers.scripted import Script
-from .sending import statuses
+from .sending import Names, statuses
 
 if TYPE_CHECKING:
     from ..peers.scripted import ScriptedServer
@@ -19,9 +21,27 @@ BAD = ("self-signed", "wrong-name", "expired")
 REASON = {
     "no TLS": "TLS is required",
     "self-signed": "issuer",
-    "wrong-name": "Hostname mismatch",
+    "wrong-name": "it is for another.invalid, and not for mx.example.test",
     "expired": "expired",
 }
+PINNED = TlsPolicy(fingerprints=("ab" * 32,))
+SIGNED = ("example.test", "mx.example.test")
+EE = Tlsa(3, 1, 1, b"x" * 32)
+REQUIRED = {
+    "encrypt": {"tls_level": "encrypt"},
+    "verify": {"tls_level": "verify"},
+    "pinned": {"tls_policy": {"mx.example.test": PINNED}},
+    "dane": {"tls_level": "dane", "resolver": Names(signed=SIGNED, tlsa={"mx.example.test": [EE]})},
+    "dane, unusable": {
+        "tls_level": "dane",
+        "resolver": Names(signed=SIGNED, tlsa={"mx.example.test": [Tlsa(1, 1, 1, b"x" * 32)]}),
+    },
+    "require_tls": {"tls_require_tls": True},
+    "require_tls, none": {"tls_level": "none", "tls_require_tls": True},
+    "policy": {"tls_policy": {"*.example.test": TlsPolicy(level="encrypt")}},
+}
+"""Settings with which nothing may ever be sent in plain text."""
+OPTIONAL = {"may": {"tls_level": "may"}, "dane, no records": {"tls_level": "dane"}}
 
 
 def via(server: ScriptedServer, scheme: str = "smtp") -> str:
@@ -91,12 +111,13 @@ FAILING = {
 }
 
 
+@pytest.mark.parametrize("how", OPTIONAL)
 @pytest.mark.parametrize("way", FAILING)
 def test_level_may_waits_at_first_and_goes_in_plain_text_from_the_second_attempt_on(
-    scripted, certificates, sender, way: str
+    scripted, certificates, sender, how: str, way: str
 ) -> None:
     server = scripted(Script(tls=certificates.context(), replies=FAILING[way]), strict=False)
-    out = sender(tls_level="may")
+    out = sender(**OPTIONAL[how])
     (first,) = out.send(via(server), attempts=0)
     assert (first.status, first.enhanced, first.unreachable) == (
         "deferred",
@@ -108,15 +129,19 @@ def test_level_may_waits_at_first_and_goes_in_plain_text_from_the_second_attempt
     assert (second.status, second.tls) == ("delivered", None)
 
 
-@pytest.mark.parametrize("level", ["encrypt", "verify"])
-@pytest.mark.parametrize("way", FAILING)
-def test_a_required_level_never_goes_in_plain_text(
-    scripted, certificates, sender, level: str, way: str
-) -> None:
-    server = scripted(Script(tls=certificates.context(), replies=FAILING[way]), strict=False)
-    (told,) = sender(tls_level=level).send(via(server), attempts=9)
-    assert (told.status, told.unreachable) == ("deferred", True)
+@pytest.mark.parametrize("how", REQUIRED)
+@pytest.mark.parametrize("way", [*FAILING, "stripped"])
+def test_what_is_required_is_never_left_out(scripted, certificates, sender, how: str, way: str) -> None:
+    """stripped: somebody on the way has taken STARTTLS out of what the server offers."""
+    context, replies = (None, {}) if way == "stripped" else (certificates.context(), FAILING[way])
+    server = scripted(Script(tls=context, replies=replies), strict=False)
+    out = sender(**REQUIRED[how])
+    for attempts in (0, 1, 9):
+        (told,) = out.send(via(server), attempts=attempts)
+        assert (told.status, told.unreachable, told.tls) == ("deferred", True, None)
+        assert told.enhanced == ("4.7.4" if way in ("refused", "stripped") else "4.7.5")
     assert server.transactions == []
+    assert not [c for c in server.commands if c.startswith("MAIL")]
 
 
 def test_a_handshake_that_stalls_times_out(scripted, certificates, sender) -> None:
@@ -126,13 +151,13 @@ def test_a_handshake_that_stalls_times_out(scripted, certificates, sender) -> No
     server.release()
 
 
-@pytest.mark.parametrize("level", ["may", "encrypt", "verify"])
+@pytest.mark.parametrize("how", {**OPTIONAL, **REQUIRED})
 def test_plain_text_behind_the_reply_to_starttls_ends_the_session(
-    scripted, certificates, sender, level: str
+    scripted, certificates, sender, how: str
 ) -> None:
     injected = Raw(b"220 2.0.0 Ready\r\n250-injected\r\n250 AUTH PLAIN\r\n", reply="220 2.0.0 Ready")
     server = scripted(Script(tls=certificates.context(), replies={"starttls": injected}), strict=False)
-    (told,) = sender(tls_level=level, tls_ca_file=certificates.ca_file).send(via(server))
+    (told,) = sender(tls_ca_file=certificates.ca_file, **{**OPTIONAL, **REQUIRED}[how]).send(via(server))
     assert (told.status, told.enhanced) == ("deferred", "4.7.5")
     assert told.text == "the server sent plain text after its STARTTLS reply"
     assert server.sessions[0].tls is None
@@ -193,3 +218,5 @@ def test_a_ca_file_that_cannot_be_used_is_named(sender, tmp_path, content: str |
         sender(tls_ca_file=str(file))
     assert str(file) in raised.value.message
     assert raised.value.exit_code == 78
+    with pytest.raises(MailstromError):
+        sender(tls_policy={"example.net": TlsPolicy(ca_file=str(file))})

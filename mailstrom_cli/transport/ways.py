@@ -1,0 +1,122 @@
+"""How one target is spoken to: the protocol, the protection, the login; and what DANE has to look up."""
+
+from __future__ import annotations
+
+from mailstrom_cli.mail.address import AddressError
+from mailstrom_cli.mail.idna import to_a_labels
+from mailstrom_cli.net.tls import ANCHORS
+from mailstrom_cli.policy import tls
+from mailstrom_cli.policy.tls import PLAIN, Asked, Known, Protection
+from mailstrom_cli.smtp import stages
+from mailstrom_cli.smtp.dialog import Failure, SessionFailed
+from mailstrom_cli.values import value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from mailstrom_cli.config.schema import Auth, Settings
+    from mailstrom_cli.config.via import Via
+    from mailstrom_cli.net.resolver import Resolver
+    from mailstrom_cli.policy.dane import Tlsa
+    from mailstrom_cli.policy.mx import Target
+
+WAYS_KEPT = 10_000
+
+
+@value
+class Way:
+    """How to speak to one target."""
+
+    target: Target
+    lmtp: bool
+    implicit: bool
+    protection: Protection
+    auth: Auth | None
+
+    def __hash__(self) -> int:
+        return hash(self.target.address)
+
+
+class Ways:
+    """Each way is made once, since a pool looks up an object faster than its equal."""
+
+    def __init__(self, settings: Settings, resolver: Resolver) -> None:
+        self._settings = settings
+        self._resolver = resolver
+        self._known: dict[tuple[str | int | None, ...], Way] = {}
+        self._same: dict[Way, Way] = {}
+        self._asked: dict[str, Asked] = {}
+
+    def known(self, via: Via, domain: str, target: Target) -> Way | None:
+        """The way that was taken last."""
+        return self._known.get(_key(via, domain, target))
+
+    async def of(self, via: Via, domain: str, target: Target) -> Way:
+        """Raises SessionFailed where DNS does not tell how this target has to be protected."""
+        key = _key(via, domain, target)
+        way = self._known.get(key)
+        if way is not None and not self._dane(via, domain, target):
+            return way
+        base: str = ""
+        records: tuple[Tlsa, ...] = ()
+        if self._dane(via, domain, target):
+            base, records = await self._tlsa(target)
+        new = self._new(via, domain, target, base, records)
+        if len(self._same) >= WAYS_KEPT:
+            self._same.clear()
+        if len(self._known) >= WAYS_KEPT:
+            self._known.clear()
+        self._known[key] = self._same.setdefault(new, new)
+        return self._known[key]
+
+    def _new(self, via: Via, domain: str, target: Target, base: str, tlsa: tuple[Tlsa, ...]) -> Way:
+        auth = self._settings.auth.get(via.host) if via.scheme in ("smtp", "smtps") else None
+        implicit = via.scheme == "smtps"
+        mx = via.scheme == "mx" and target.name != target.address
+        known = Known(target.name, _ascii(domain) if mx else "", target.signed, base, tlsa, ANCHORS)
+        protection = PLAIN
+        if target.port is not None:
+            asked = self._asks(via, domain)
+            protection = tls.protection(asked, known, implicit=implicit, login=auth is not None)
+        return Way(target, via.scheme == "lmtp", implicit, protection, auth)
+
+    def _asks(self, via: Via, domain: str) -> Asked:
+        name = _ascii(domain) if via.scheme == "mx" else via.host
+        found = self._asked.get(name)
+        if found is None:
+            if len(self._asked) >= WAYS_KEPT:
+                self._asked.clear()
+            found = self._asked[name] = tls.asked(self._settings.tls, name)
+        return found
+
+    def _dane(self, via: Via, domain: str, target: Target) -> bool:
+        return bool(target.bases) and self._asks(via, domain).level == tls.DANE
+
+    async def _tlsa(self, target: Target) -> tuple[str, tuple[Tlsa, ...]]:
+        """The name that has TLSA records, and these; where DNS denies them, or nobody vouches for them, none
+        (RFC 7672, 2.2). Without an answer nothing may be sent: who keeps it back could keep back that there
+        are some."""
+        assert target.port is not None
+        for base in target.bases:
+            told, records = await self._resolver.tlsa(base, target.port)
+            if told.kind == "local":
+                raise SessionFailed(Failure("local", stages.STARTTLS, told.text))
+            if told.kind == "failed":
+                raise SessionFailed(Failure("tls", stages.STARTTLS, f"TLS policy unknown: {told.text}"))
+            if told.kind == "found" and told.secure:
+                return base, tuple(records)
+        return "", ()
+
+
+def _key(via: Via, domain: str, target: Target) -> tuple[str | int | None, ...]:
+    return (
+        via.scheme, via.host or domain, target.name, target.address, target.port, target.signed, *target.bases
+    )  # fmt: skip
+
+
+def _ascii(domain: str) -> str:
+    if domain.isascii():
+        return domain
+    try:
+        return to_a_labels(domain)
+    except AddressError:
+        return domain
