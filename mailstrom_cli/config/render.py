@@ -37,6 +37,14 @@ EXAMPLES = {
          "password_file": '"/etc/mailstrom/password"', "mechanism": '"auto"'},
     ),
 }  # fmt: skip
+SHOWN = {
+    "password_credential": '"smtp"', "password_keyring": '"mailstrom"', "oauth": '"microsoft"',
+    "client_id": '"00000000-0000-0000-0000-000000000000"',
+    "client_secret_file": '"/etc/mailstrom/client-secret"', "scope": '"offline_access"',
+    "device_endpoint": '"https://login.example.org/device"',
+    "token_endpoint": '"https://login.example.org/token"', "token_file": '"/var/lib/mailstrom-tokens/me.json"',
+}  # fmt: skip
+"""Further keys of the examples, which stay commented out in them."""
 
 
 def template() -> str:
@@ -47,9 +55,12 @@ def template() -> str:
     for pattern, (about, header, example) in EXAMPLES.items():
         lines += [*_prose(about), "#", f"#   {header}"]
         for key in _keys_of(pattern):
-            setting = f"{key.last} = {example.get(key.last, '...')}"
-            shown = setting if key.last in example else f'# {key.last} = "/etc/mailstrom/password"'
-            lines.append(f"#   {shown:<{COLUMN}}# {key.help}")
+            held = example.get(key.last)
+            shown = f"{key.last} = {held}" if held else f"# {key.last} = {SHOWN[key.last]}"
+            if COLUMN + len(key.help) < WIDTH:
+                lines.append(f"#   {shown:<{COLUMN}}# {key.help}")
+            else:
+                lines += [*(f"#   {line}" for line in _prose(key.help)), f"#   {shown}"]
         lines.append("")
     for table, about in TABLES.items():
         lines += [*_prose(f"{table}: {about}"), f"[{table}]"]

@@ -17,12 +17,13 @@ def verify(loaded: Loaded) -> tuple[Problem, ...]:
     """Password files that are missing or that others can read, and a ca_file that cannot be read."""
     problems = []
     for host, auth in loaded.settings.auth.items():
-        if auth.password_file:
-            key = f'auth."{host}".password_file'
-            try:
-                os.close(open_secret(auth.password_file))
-            except MailstromError as error:
-                problems.append(Problem(loaded.source(key), f"`{key}`: {error.message}", error.hint))
+        for name in ("password_file", "client_secret_file"):
+            if path := getattr(auth, name):
+                key = f'auth."{host}".{name}'
+                try:
+                    os.close(open_secret(path))
+                except MailstromError as error:
+                    problems.append(Problem(loaded.source(key), f"`{key}`: {error.message}", error.hint))
     ca_file = loaded.settings.tls.ca_file
     if ca_file:
         try:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 NONE, MAY, ENCRYPT, VERIFY = "none", "may", "encrypt", "verify"
+LOOPBACK = ("127.0.0.1", "::1")
+"""Addresses at which `tls.auth_loopback` allows to log in without TLS."""
 
 
 def level(asked: str, *, implicit: bool, login: bool) -> str:

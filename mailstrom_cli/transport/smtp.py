@@ -7,12 +7,11 @@ transactions   MAIL, RCPT ..., DATA; the next address only for recipients that a
 
 from __future__ import annotations
 
-import asyncio
+from functools import partial
 
 from mailstrom_cli.mail.status import DELIVERED
 from mailstrom_cli.net.driver import Conversation, Transcript
 from mailstrom_cli.net.pool import Pool, Session
-from mailstrom_cli.net.secret import NoSecret, credentials
 from mailstrom_cli.net.stream import connect
 from mailstrom_cli.net.tls import Contexts, describe
 from mailstrom_cli.policy import classify, tls
@@ -21,6 +20,7 @@ from mailstrom_cli.smtp.dialog import Failure, Opening, SessionFailed, open_sess
 from mailstrom_cli.smtp.transaction import transaction
 from mailstrom_cli.transport import conversion
 from mailstrom_cli.transport.base import OPEN, OPENING, SENT, result, surprise, unreadable
+from mailstrom_cli.transport.login import Logins
 from mailstrom_cli.transport.outcome import Outcome
 from mailstrom_cli.transport.targets import Targets
 from mailstrom_cli.values import replace, value
@@ -72,7 +72,7 @@ class SmtpTransport:
         if settings.tls.ca_file:
             self._contexts.get(tls.VERIFY)  # a wrong one is told at the start
         self._ways: dict[tuple[str | int | None, ...], Way] = {}
-        self._logins: dict[Auth, asyncio.Task[Credentials]] = {}
+        self._logins = Logins(settings)
         self._pool = Pool(settings.limits.messages_per_connection, settings.limits.connections)
 
     async def close(self) -> None:
@@ -136,7 +136,9 @@ class SmtpTransport:
         implicit = via.scheme == "smtps"
         lmtp = via.scheme == "lmtp"
         asked = tls.NONE if target.port is None else self._settings.tls.level
-        return Way(target, lmtp, implicit, tls.level(asked, implicit=implicit, login=auth is not None), auth)
+        exempt = self._settings.tls.auth_loopback and target.address in tls.LOOPBACK
+        login = auth is not None and not exempt
+        return Way(target, lmtp, implicit, tls.level(asked, implicit=implicit, login=login), auth)
 
     # --- a session ---
 
@@ -151,6 +153,7 @@ class SmtpTransport:
 
     async def _found(self, way: Way, circumstances: Circumstances, *, fresh: bool) -> Session:
         plain = tls.plain_text_instead(way.level, circumstances.attempts)
+        way_in = partial(self._open, forced=circumstances.forced)
         if not fresh:
             session = self._pool.take(way)
             if session is None and plain:
@@ -158,17 +161,23 @@ class SmtpTransport:
             if session is not None:
                 return session
         try:
-            return await self._open(way, way.level)
+            return await way_in(way, way.level)
         except SessionFailed as failed:
             if failed.failure.stage != stages.STARTTLS or not plain:
                 raise
-            return await self._open(way, tls.NONE)
+            return await way_in(way, tls.NONE)
 
-    async def _open(self, way: Way, level: str) -> Session:
+    async def _open(self, way: Way, level: str, *, forced: bool) -> Session:
+        if way.auth is None:
+            return await self._dial(way, level, None)
+        return await self._logins.session(
+            way.auth, way.target, partial(self._dial, way, level), forced=forced
+        )
+
+    async def _dial(self, way: Way, level: str, login: Credentials | None) -> Session:
         settings = self._settings.smtp
         context = self._contexts.get(level)
         name = way.target.name
-        login = await self._login(way.auth) if way.auth is not None else None
         at_once = (context, name, settings.timeout.starttls) if way.implicit else None
         stream = await connect(way.target, settings.timeout.connect, settings.source_address, at_once)
         conversation = Conversation(stream, settings.timeout)
@@ -178,25 +187,9 @@ class SmtpTransport:
             protection = describe(stream.tls_version, level)
         except BaseException:
             stream.close()
-            if way.auth is not None:
-                self._logins.pop(way.auth, None)
             raise
         key = way if level == way.level else replace(way, level=level)
         return Session(key, conversation, offered, protection)
-
-    async def _login(self, auth: Auth) -> Credentials:
-        """Asked for once, and again after a session that did not come about. Raises SessionFailed."""
-        if auth not in self._logins:
-            task = self._logins[auth] = asyncio.ensure_future(credentials(auth))
-            task.add_done_callback(lambda done: self._forget_failed(auth, done))
-        try:
-            return await asyncio.shield(self._logins[auth])
-        except NoSecret as error:
-            raise SessionFailed(Failure("local", stages.AUTH, str(error))) from None
-
-    def _forget_failed(self, auth: Auth, done: asyncio.Task[Credentials]) -> None:
-        if done.cancelled() or done.exception() is not None:
-            self._logins.pop(auth, None)
 
     # --- the message ---
 
