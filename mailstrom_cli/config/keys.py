@@ -115,7 +115,7 @@ KEYS = (
         "or whom OAuth 2.0 tokens come from, once `mailstrom auth login HOST` was run: google, microsoft, "
         "custom"),
     Key("auth.*.client_id", kinds.TEXT, "as which application mailstrom was registered there"),
-    Key("auth.*.client_secret_file", kinds.PATH, "a file that holds its secret, with mode 0600, if it has one"),
+    Key("auth.*.client_secret_file", kinds.PATH, "a file that holds its secret, with mode 0600"),
     Key("auth.*.scope", kinds.TEXT, "what the tokens are to be good for"),
     Key("auth.*.device_endpoint", ENDPOINT, "where the device flow begins (RFC 8628)"),
     Key("auth.*.token_endpoint", ENDPOINT, "where tokens are given"),

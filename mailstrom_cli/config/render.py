@@ -42,7 +42,8 @@ SHOWN = {
     "client_id": '"00000000-0000-0000-0000-000000000000"',
     "client_secret_file": '"/etc/mailstrom/client-secret"', "scope": '"offline_access"',
     "device_endpoint": '"https://login.example.org/device"',
-    "token_endpoint": '"https://login.example.org/token"', "token_file": '"/var/lib/mailstrom-tokens/me.json"',
+    "token_endpoint": '"https://login.example.org/token"',
+    "token_file": '"/var/lib/mailstrom-tokens/me.json"',
 }  # fmt: skip
 """Further keys of the examples, which stay commented out in them."""
 

@@ -7,7 +7,6 @@ import stat
 
 from mailstrom_cli.errors import CONFIG, MailstromError
 
-
 LONGEST = 65_536  # octets of a secret and what stands around it
 
 

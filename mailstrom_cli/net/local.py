@@ -1,4 +1,4 @@
-"""What a dialogue needs of this machine and not of the server: chance, the channel, and work that takes long."""
+"""What a dialogue needs of this machine and not of the server: chance, the channel, and long work."""
 
 from __future__ import annotations
 

@@ -228,6 +228,11 @@ def _poll(asking: Client, code: str) -> Tokens | float:
     raise NoToken(_reason(told, status, (asking.secret, code)))
 
 
+def given(refresh: str) -> Tokens:
+    """With a refresh token that was got in another way."""
+    return Tokens(refresh)
+
+
 def keep(asking: Client, tokens: Tokens) -> None:
     """Raises NoToken."""
     file = TokenFile(asking.file)

@@ -12,8 +12,8 @@
     greeting 521 (accepts no mail)               the same for a day, then failed (RFC 7504)
     TLS required and missing or not verified     next host; then deferred 4.7.4 or 4.7.5, no retry is used up
     TLS failed, level may                        deferred 4.7.5; plain text from the second attempt on
-    AUTH refused, or a relay's 530 to MAIL       deferred 4.7.8, no retry is used up: never the mail's fault;
-                                                 after a 5xx no other host of this relay: it has the same users
+    AUTH refused, or a relay's 530 to MAIL       deferred 4.7.8, no retry used up: never the mail's fault;
+                                                 after a 5xx no other host of this relay
     connection lost or timed out                 deferred 4.4.2; another host may do better
     the same after the end of data               deferred, maybe delivered; no other host is tried now
     what is no SMTP reply                        deferred 4.5.0, failed 5.5.0 from the third time on;

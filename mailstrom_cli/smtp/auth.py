@@ -1,4 +1,4 @@
-"""Logging in (RFC 4954): which mechanism, and how one begins. The mechanisms themselves are in `smtp.sasl`."""
+"""Logging in (RFC 4954): which mechanism, and how it begins. The mechanisms are in `smtp.sasl`."""
 
 from __future__ import annotations
 

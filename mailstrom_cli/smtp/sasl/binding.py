@@ -1,4 +1,4 @@
-"""The channel binding tls-server-end-point (RFC 5929, 4): a hash of the certificate that the server has shown.
+"""The channel binding tls-server-end-point (RFC 5929, 4): a hash of the certificate that the server shows.
 
 It is the one that the interpreter gives on every version of TLS: tls-unique ends with TLS 1.2, and before TLS
 1.3 says little without an extension of which the interpreter does not tell; tls-exporter it does not give.

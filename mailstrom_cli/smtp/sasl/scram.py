@@ -64,10 +64,12 @@ def scram(
     if reply.code != 334:
         return _unproved(reply)
     expected = hmac.digest(hmac.digest(salted, b"Server Key", hash), signed, hash)
-    _check(_text(decoded(reply)), expected)
+    said = _text(decoded(reply)).partition(",")[0]
+    if said not in WRONG:
+        _check(said, expected)
     yield write(b"\r\n")
     reply = yield read
-    return reply
+    return _unproved(reply) if said in WRONG else reply
 
 
 def _prepared(text: str, what: str) -> str:
@@ -100,9 +102,8 @@ def _challenge(text: str, nonce: str) -> tuple[str, bytes, int]:
     return both, octets, int(count[:10])
 
 
-def _check(text: str, expected: bytes) -> None:
+def _check(word: str, expected: bytes) -> None:
     """The server's last words. Raises LoginFailed when they do not prove that it knows the password."""
-    word = text.partition(",")[0]
     if word.startswith("e="):
         # The words are the server's, which may say anything: only those of the RFC are repeated.
         reason = word[2:] if word[2:] in ERRORS else "other-error"
@@ -134,10 +135,19 @@ def _base64(text: str) -> bytes:
 
 UNPROVED = "the server did not prove that it knows the password"
 ERRORS = frozenset(
-    "invalid-encoding extensions-not-supported invalid-proof channel-bindings-dont-match "
-    "server-does-support-channel-binding channel-binding-not-supported unsupported-channel-binding-type "
-    "unknown-user invalid-username-encoding no-resources other-error".split()
-)  # RFC 5802, 7
+    {
+        "invalid-encoding",
+        "extensions-not-supported",
+        "channel-bindings-dont-match",
+        "server-does-support-channel-binding",
+        "channel-binding-not-supported",
+        "unsupported-channel-binding-type",
+        "invalid-username-encoding",
+        "no-resources",
+    }
+)
+WRONG = ("e=invalid-proof", "e=unknown-user")
+"""Errors (RFC 5802, 7): of the exchange, and of the user, which the server's reply tells once more."""
 _UNBOUND = '; mechanism = "scram-sha-256" does without channel binding'
 HINTS = {
     "unsupported-channel-binding-type": _UNBOUND,
