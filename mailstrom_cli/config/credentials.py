@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mailstrom_cli.config.text import ip_address, is_domain, plain, port_number, quoted
+from mailstrom_cli.config.text import ip_address, is_domain, plain, port_number
 from mailstrom_cli.values import value
 
 TYPE_CHECKING = False
@@ -91,14 +91,14 @@ def endpoint(held: object) -> str:
     if not found or scheme not in ("https", "http") or not authority or not text.isascii():
         raise ValueError
     if any(c in text for c in ' #"<>\\') or "@" in authority:
-        raise ValueError(f"{quoted(text)} is no URL of an endpoint")
+        raise ValueError
     host, port = _split(authority)
     if port:
         port_number(port)
     if not (is_domain(host) or ip_address(host)):
         raise ValueError
     if scheme == "http" and host not in LOOPBACK:
-        raise ValueError(f"{quoted(text)} would send secrets in plain text; write https://")
+        raise ValueError("http:// would send secrets in plain text; write https://")
     return text
 
 

@@ -40,6 +40,7 @@ OTHER: dict[str, tuple[str, str, Any]] = {
     "spool": ('"/srv/spool"', "/srv/spool", "/srv/spool"),
     "tls.level": ('"verify"', "verify", "verify"),
     "tls.ca_file": ('"/etc/ca.pem"', "/etc/ca.pem", "/etc/ca.pem"),
+    "tls.auth_loopback": ("true", "true", True),
     "dns.resolver": ('["127.0.0.1:5353", "::1"]', "127.0.0.1:5353,::1", ("127.0.0.1:5353", "::1")),
     "smtp.port": ("2525", "2525", 2525),
     "smtp.source_address": ('"192.0.2.1"', "192.0.2.1", "192.0.2.1"),

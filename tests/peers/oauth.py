@@ -35,6 +35,8 @@ class TokenServer:
     life: float = 3600
     rotates: bool = False
     pending: int = 1
+    void: bool = False
+    """No access token is good for anything."""
     tls: ssl.SSLContext | None = None
     answers: dict[str, list[tuple[int, dict[str, Any] | bytes]]] = field(default_factory=dict)
     asked: list[tuple[str, dict[str, str]]] = field(default_factory=list)
@@ -102,7 +104,7 @@ class TokenServer:
         return {"access_token": token, "expires_in": self.life, "token_type": "Bearer"}
 
     def _introspect(self, form: dict[str, str]) -> tuple[int, dict[str, Any]]:
-        active = form.get("token") in self.access
+        active = form.get("token") in self.access and not self.void
         return 200, {"active": active, **({"username": self.user, "email": self.user} if active else {})}
 
     def __enter__(self) -> Self:
