@@ -103,9 +103,12 @@ class Logins:
         reply = failure.reply
         if reply is not None and reply.permanent:
             before = self._refusals.get(target.name)
+            now = asyncio.get_running_loop().time()
+            if before is not None and before.login == login and now < before.until:
+                return  # one of several that were under way together
             count = before.count + 1 if before is not None else 1
             # No more than the back-off of a next hop that has no other relay: its attempts are made.
-            until = asyncio.get_running_loop().time() + retry.host_least(self._settings.retry, count)
+            until = now + retry.host_least(self._settings.retry, count)
             self._refusals[target.name] = Refusal(login, failure, count, until)
             await refused(auth, target.name, login)
         if failure.kind in ("refused", "local"):

@@ -270,6 +270,22 @@ def test_a_wrong_password_is_tried_once_however_many_messages_wait(relay, client
     assert logins(server) == 1
 
 
+def test_many_that_are_refused_together_count_once(relay, client) -> None:
+    """The password was changed while many were at work."""
+    server = relay()
+    out = client(limits_messages_per_connection=1, retry_base_delay=1000.0, retry_max_delay=1e6)
+
+    async def many() -> None:
+        await asyncio.gather(*(out.attempt(via(server)) for _ in range(10)))
+
+    out.send(via(server))
+    server.script.users = {USER: "another"}
+    out.run(many())
+    assert logins(server) == 11
+    (refusal,) = out.smtp._logins._refusals.values()
+    assert refusal.count == 1
+
+
 def test_many_at_once_log_in_where_the_password_is_right(relay, client) -> None:
     server, out = relay(), client()
 
