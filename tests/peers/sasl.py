@@ -83,7 +83,7 @@ class Exchange:
 
     def login(self) -> str:
         user = self.initial.decode() if self.initial else self.ask(challenge("Username:")).decode()
-        return self._known(user, self.ask(challenge("Password:")).decode())
+        return self._known(user, self.ask(self.script.password_prompt).decode())
 
     def cram_md5(self) -> str:
         if self.initial is not None:

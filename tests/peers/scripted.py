@@ -53,6 +53,8 @@ class Script:
     users: dict[str, str] = field(default_factory=dict)
     tokens: dict[str, str] = field(default_factory=dict)
     """By user, for OAUTHBEARER and XOAUTH2"""
+    password_prompt: str = "UGFzc3dvcmQ6"
+    """With which LOGIN asks for the password"""
     scram: Scram = field(default_factory=Scram)
     plaintext_auth: bool = False
     """AUTH is offered and taken without TLS; otherwise an AUTH without TLS is a violation."""

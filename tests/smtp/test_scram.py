@@ -96,6 +96,13 @@ def test_the_flag_says_what_each_side_can(
     assert done.written[0].split()[1].endswith("-PLUS") == begins.startswith("p=")
 
 
+def test_a_server_that_offers_to_bind_is_never_told_that_it_does_not() -> None:
+    done = log_in(
+        "504 5.5.4 Not now", "535 no", offered=("SCRAM-SHA-256-PLUS", "SCRAM-SHA-256"), binding=END_POINT
+    )
+    assert [text.partition(",,")[0] for text in said(done)] == ["p=tls-server-end-point", "n"]
+
+
 def test_what_it_is_bound_to_is_under_the_proof() -> None:
     replies = (challenge(CHALLENGE), "535 no")
     bound = log_in(*replies, offered=("SCRAM-SHA-256-PLUS",), binding=END_POINT)

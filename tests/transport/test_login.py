@@ -524,6 +524,21 @@ def test_the_password_is_seen_nowhere_whatever_fails(
     assert way == "no mechanism" or any(map(spoken, server.sessions))
 
 
+def test_a_challenge_that_has_the_password_in_it_is_not_shown(relay, client, password_file) -> None:
+    server = relay(mechanisms=("LOGIN",), password_prompt=SECRET)
+    told = client().send(via(server), "good@example.test", "reject@example.test")
+    assert statuses(told) == [("delivered", 250, "2.0.0"), ("failed", 550, "5.1.1")]
+    assert "S: 334 (hidden)" in told[0].transcript
+    assert SECRET not in repr(told)
+
+
+def test_a_challenge_that_looks_like_the_password_is_understood(relay, client, password_file) -> None:
+    """What SCRAM ends with begins with `v=`, in base64 `dj`."""
+    password_file.write_text("dj")
+    server = relay(mechanisms=("SCRAM-SHA-256",), users={USER: "dj"})
+    assert client().send(via(server))[0].status == "delivered"
+
+
 def test_a_bug_while_a_password_is_known_does_not_show_it(relay, client, caplog, monkeypatch) -> None:
     caplog.set_level(logging.DEBUG)
 

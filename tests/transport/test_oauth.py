@@ -247,6 +247,26 @@ def test_an_access_token_is_renewed_before_its_end(tokens, known) -> None:
     assert 70 < TokenFile(known.token_file).read().until - time.time() <= 75
 
 
+def test_no_session_begins_with_a_token_that_has_ended(tokens, relay, client, known) -> None:
+    keep(known, tokens.new_refresh())
+    server, out = relay(), client(limits_messages_per_connection=1)
+    assert out.send(via(server))[0].status == "delivered"
+    held = TokenFile(known.token_file).read()
+    tokens.access.clear()
+    keep(known, held.refresh, held.access, time.time() - 1)
+    assert out.send(via(server))[0].status == "delivered"
+    assert tokens.grants == ["refresh_token"] * 2
+
+
+def test_a_command_that_prints_tokens_is_asked_for_each_session(tokens, relay, client, tmp_path) -> None:
+    tokens.access.add("the-token")
+    command = ("sh", "-c", f"echo x >> {tmp_path}/runs; echo the-token")
+    known = Auth(USER, password_command=command, mechanism="xoauth2")
+    server, out = relay(), client(known, limits_messages_per_connection=1)
+    assert [out.send(via(server))[0].status for _ in range(2)] == ["delivered"] * 2
+    assert (tmp_path / "runs").read_text() == "x\n" * 2
+
+
 @pytest.mark.parametrize("until", [10.0**12, float("inf"), float("nan")])
 def test_a_time_that_a_wrong_clock_wrote_is_not_believed(tokens, known, until: float) -> None:
     keep(known, tokens.new_refresh(), "old", until)
