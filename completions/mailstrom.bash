@@ -12,7 +12,7 @@ _mailstrom() {
       *)
         case "$command" in
           "") command="${COMP_WORDS[i]}" ;;
-          "config") command="$command ${COMP_WORDS[i]}" ;;
+          "auth"|"config") command="$command ${COMP_WORDS[i]}" ;;
         esac ;;
     esac
   done
@@ -25,7 +25,7 @@ _mailstrom() {
     return
   fi
   case "$command" in
-    "") words="submit send status queue flush run hold release retry cancel show check-spool config sendmail demo --config --spool --via -v --verbose -q --quiet --version -h --help" ;;
+    "") words="submit send status queue flush run hold release retry cancel show check-spool auth config sendmail demo --config --spool --via -v --verbose -q --quiet --version -h --help" ;;
     "submit") words="-f --from -t --to --at --expires --key --notify --ret --envid --mbox --wait --check --json -v --verbose -q --quiet -h --help --wait=" ;;
     "send") words="-t --to --cc --bcc -f --from --reply-to -s --subject -a --attach --html --header --at --expires --key --notify --ret --envid --wait --json -v --verbose -q --quiet -h --help --wait=" ;;
     "status") words="--wait --recent --json -v --verbose -q --quiet -h --help --wait=" ;;
@@ -38,6 +38,8 @@ _mailstrom() {
     "cancel") words="-v --verbose -q --quiet -h --help" ;;
     "show") words="--headers --sidecar --log -v --verbose -q --quiet -h --help" ;;
     "check-spool") words="--repair --json -v --verbose -q --quiet -h --help" ;;
+    "auth") words="login -h --help" ;;
+    "auth login") words="--stdin -v --verbose -q --quiet -h --help" ;;
     "config") words="check init show -h --help" ;;
     "config check") words="-v --verbose -q --quiet -h --help" ;;
     "config init") words="--force -v --verbose -q --quiet -h --help" ;;

@@ -6,6 +6,7 @@ signed_dns(zones, ...)  the same, signed and validating            (tests/peers/
 postfix(...)            a receiving MX, or a relay                 (tests/peers/postfix.py)
 dovecot(users)          LMTP over TCP and Unix socket, and SASL    (tests/peers/dovecot.py)
 exim(...)               another receiving MX                       (tests/peers/exim.py)
+token_server(...)       OAuth tokens over HTTP                     (tests/peers/oauth.py)
 certificates            an authority, good and bad certificates    (tests/peers/certs.py)
 
 Where a program is missing its tests are skipped with the reason; with CI in the environment they fail.
@@ -25,6 +26,7 @@ from .peers.dns import Dns
 from .peers.dovecot import Dovecot
 from .peers.exim import Exim
 from .peers.needs import need, need_root
+from .peers.oauth import TokenServer
 from .peers.postfix import Postfix
 from .peers.scripted import Script, ScriptedServer
 from .peers.signed_dns import SignedDns
@@ -130,6 +132,13 @@ def dovecot() -> Iterator[Callable[..., Dovecot]]:
     need_root()
     with contextlib.ExitStack() as running:
         yield lambda *users, **options: running.enter_context(Dovecot(*users, **options))
+
+
+@pytest.fixture
+def token_server() -> Iterator[Callable[..., TokenServer]]:
+    """token_server(rotates=True, ...) -> a running TokenServer."""
+    with contextlib.ExitStack() as running:
+        yield lambda **options: running.enter_context(TokenServer(**options))
 
 
 @pytest.fixture

@@ -33,6 +33,7 @@ COMMANDS = {
     "cancel": ("work", "cancel", "Fail what waits; retry undoes it."),
     "show": ("show", "show", "Print a message as it will be sent, or what is recorded of it."),
     "check-spool": ("check_spool", "check_spool", "Tell what is wrong with the spool, and put it right."),
+    "auth": ("auth", "auth", "Log in at a provider that gives OAuth tokens for a relay."),
     "config": ("config", "config", "Show, check or write the configuration."),
     "sendmail": ("sendmail.command", "sendmail", "Take a message or a command line as sendmail does."),
     "demo": ("demo", "demo", "Watch the whole path on this machine, without network or set-up."),

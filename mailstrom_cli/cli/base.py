@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from mailstrom_cli.api import Mailstrom
+    from mailstrom_cli.config.schema import Settings
 
 
 class Given:
@@ -42,6 +43,12 @@ class Given:
     def level(self) -> str | None:
         """The log level that -v and -q mean; None for that of the settings."""
         return "debug" if self.verbose else "error" if self.quiet else None
+
+    def settings(self) -> Settings:
+        """The settings alone, for what needs no spool. Raises MailstromError."""
+        from mailstrom_cli.cli.opening import read_settings
+
+        return read_settings(self.config, self.spool, self.via).settings
 
     def open(self, *, create: bool = False) -> Mailstrom:
         """The spool and settings that the options name; what only looks makes no spool. Raises

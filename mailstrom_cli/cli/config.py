@@ -9,26 +9,14 @@ import click
 
 from mailstrom_cli.cli import output, report
 from mailstrom_cli.cli.base import command
-from mailstrom_cli.cli.opening import refuse_empty
+from mailstrom_cli.cli.opening import read_settings
 from mailstrom_cli.cli.options import Option
-from mailstrom_cli.config.load import load
 from mailstrom_cli.config.problems import ConfigError
 from mailstrom_cli.config.verify import verify
 from mailstrom_cli.errors import CANT_CREATE, CONFIG, OK, MailstromError
 
 if TYPE_CHECKING:
     from mailstrom_cli.cli.base import Given
-    from mailstrom_cli.config.load import Loaded
-
-
-def _load(given: Given) -> Loaded:
-    refuse_empty(given.spool)
-    overrides = {}
-    if given.spool is not None:
-        overrides["spool"] = given.spool
-    if given.via:
-        overrides["via"] = ",".join(given.via)
-    return load(given.config, os.environ, overrides)
 
 
 @command("show", Option(("--json",), "One JSON object: value and source by key, in seconds and octets."))
@@ -36,7 +24,7 @@ def show(given: Given, json: bool) -> None:
     """Print every setting in force, and where it was set."""
     from mailstrom_cli.config.render import as_json, show
 
-    loaded = _load(given)
+    loaded = read_settings(given.config, given.spool, given.via)
     if json:
         output.print_json(as_json(loaded))
     else:
@@ -47,7 +35,7 @@ def show(given: Given, json: bool) -> None:
 def check(given: Given) -> int:
     """Tell everything that is wrong with the configuration, or `ok` and the name of the file."""
     try:
-        loaded = _load(given)
+        loaded = read_settings(given.config, given.spool, given.via)
         problems = verify(loaded)
     except ConfigError as error:
         problems = error.problems

@@ -10,6 +10,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from mailstrom_cli.config.load import Loaded
+
 
 def open_mail(config: str | None, spool: str | None, via: Sequence[str], *, create: bool) -> Mailstrom:
     """The settings and the spool that the global options name. create: make a spool where there is none.
@@ -26,6 +28,21 @@ def open_mail(config: str | None, spool: str | None, via: Sequence[str], *, crea
             CONFIG,
         )
     return mail
+
+
+def read_settings(config: str | None, spool: str | None, via: Sequence[str]) -> Loaded:
+    """The settings that the global options name, and where each is from. Raises as `open_mail`."""
+    import os
+
+    from mailstrom_cli.config.load import load
+
+    refuse_empty(spool)
+    overrides = {}
+    if spool is not None:
+        overrides["spool"] = spool
+    if via:
+        overrides["via"] = ",".join(via)
+    return load(config, os.environ, overrides)
 
 
 def refuse_empty(spool: str | None) -> None:

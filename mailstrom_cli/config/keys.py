@@ -56,6 +56,26 @@ class Key:
         return PREFIX + name.upper().replace(".", "_")
 
 
+MECHANISMS = (
+    "scram-sha-256-plus", "scram-sha-256", "scram-sha-1-plus", "scram-sha-1", "cram-md5", "plain", "login",
+    "oauthbearer", "xoauth2",
+)  # fmt: skip
+
+
+def _endpoint(held: object) -> str:
+    from mailstrom_cli.config.credentials import endpoint
+
+    return endpoint(held)
+
+
+def _file_name(held: object) -> str:
+    if not isinstance(held, str) or not held or "/" in held or held in (".", "..") or not held.isprintable():
+        raise ValueError
+    return held
+
+
+ENDPOINT = kinds.Kind("an https:// URL", _endpoint)
+FILE_NAME = kinds.Kind("a name without `/`", _file_name)
 TIMEOUT = kinds.duration()
 COUNT = kinds.integer(1, 1_000_000)
 LEVEL = kinds.choice("none", "may", "encrypt", "verify", "dane")
@@ -89,13 +109,30 @@ KEYS = (
     Key("route[].recipient", kinds.PATTERN, "only mail to here: an address or a domain, with *"),
     Key("route[].via", kinds.VIAS, "how it leaves, as above"),
     Key("auth.*.username", kinds.TEXT, "the name to log in with"),
-    Key("auth.*.password_command", kinds.WORDS, "a command that prints the password"),
+    Key("auth.*.password_command", kinds.WORDS,
+        "a command that prints the password, or with xoauth2 and oauthbearer an access token"),
     Key("auth.*.password_file", kinds.PATH, "or a file that holds it, with mode 0600"),
-    Key("auth.*.mechanism", kinds.choice("auto", "plain", "login"), "auto, plain or login"),
+    Key("auth.*.password_credential", FILE_NAME,
+        "or the name of a systemd credential (LoadCredential=) that holds it"),
+    Key("auth.*.password_keyring", kinds.TEXT,
+        "or the name under which the system's keyring has it, for this username (the extra `keyring`)"),
+    Key("auth.*.mechanism", kinds.choice("auto", *MECHANISMS), "auto (the strongest that the server offers), "
+        "scram-sha-256(-plus), scram-sha-1(-plus), cram-md5, plain, login; oauthbearer, xoauth2"),
+    Key("auth.*.oauth", kinds.choice("google", "microsoft", "custom"),
+        "or whom OAuth 2.0 tokens come from, once `mailstrom auth login HOST` was run: google, microsoft, "
+        "custom"),
+    Key("auth.*.client_id", kinds.TEXT, "as which application mailstrom was registered there"),
+    Key("auth.*.client_secret_file", kinds.PATH, "a file that holds its secret, with mode 0600"),
+    Key("auth.*.scope", kinds.TEXT, "what the tokens are to be good for"),
+    Key("auth.*.device_endpoint", ENDPOINT, "where the device flow begins (RFC 8628)"),
+    Key("auth.*.token_endpoint", ENDPOINT, "where tokens are given"),
+    Key("auth.*.token_file", kinds.PATH, "where they are kept, with mode 0600; without it HOST.json in "
+        "/var/lib/mailstrom-tokens for root, and in $XDG_STATE_HOME/mailstrom-tokens for everybody else"),
     Key("tls.level", LEVEL, "none, may (where offered, unverified), encrypt (always), verify (and the "
         "certificate is valid), dane (TLSA records where the zone is signed and has them, else as may)"),
     Key("tls.require_tls", kinds.FLAG, "true: at least encrypt, whatever the levels say"),
     Key("tls.ca_file", kinds.PATH, "certificate authorities to trust beside the system's, in PEM"),
+    Key("tls.auth_loopback", kinds.FLAG, "true: log in at 127.0.0.1 and ::1 without verified TLS, too"),
     Key("tls.client_cert", kinds.PATH, "the certificate that is shown to servers which ask for one, in PEM"),
     Key("tls.client_key", kinds.PATH, 'its private key, with mode 0600; "": it is in client_cert'),
     Key("tls.policy.*.level", LEVEL, "as above; verify where match or fingerprints is set"),

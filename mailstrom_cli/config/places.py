@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 SYSTEM_CONFIG = "/etc/mailstrom/config.toml"
 SYSTEM_SPOOL = "/var/spool/mailstrom"
+SYSTEM_TOKENS = "/var/lib/mailstrom-tokens"
 NAME_FILES = ("/etc/mailname", "/etc/hostname")
 
 
@@ -25,6 +26,15 @@ def default_spool(environ: Mapping[str, str]) -> str:
     if os.geteuid() == 0:
         return SYSTEM_SPOOL
     return os.path.join(_base(environ, "XDG_STATE_HOME", ".local/state"), "mailstrom")
+
+
+def token_file(host: str, environ: Mapping[str, str]) -> str:
+    """Where the OAuth tokens for a relay are kept, unless the configuration says."""
+    if os.geteuid() == 0:
+        folder = SYSTEM_TOKENS
+    else:
+        folder = os.path.join(_base(environ, "XDG_STATE_HOME", ".local/state"), "mailstrom-tokens")
+    return os.path.join(folder, f"{host}.json")
 
 
 def is_url(spool: str) -> bool:

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from mailstrom_cli.config.load import Loaded
 
 WIDTH = 100
-LONGEST = 110
 COLUMN = 44  # where comments begin
 HEAD = (
     "The configuration of mailstrom. Nothing needs to be set to start: every setting below is the default; "
@@ -50,6 +49,15 @@ EXAMPLES = {
          "client_cert": '"/etc/mailstrom/client.pem"', "client_key": '"/etc/mailstrom/client.key"'},
     ),
 }  # fmt: skip
+SHOWN = {
+    "password_credential": '"smtp"', "password_keyring": '"mailstrom"', "oauth": '"microsoft"',
+    "client_id": '"00000000-0000-0000-0000-000000000000"',
+    "client_secret_file": '"/etc/mailstrom/client-secret"', "scope": '"offline_access"',
+    "device_endpoint": '"https://login.example.org/device"',
+    "token_endpoint": '"https://login.example.org/token"',
+    "token_file": '"/var/lib/mailstrom-tokens/me.json"',
+}  # fmt: skip
+"""Further keys of the examples, which stay commented out in them."""
 
 
 def template() -> str:
@@ -60,10 +68,12 @@ def template() -> str:
     for pattern, (about, header, example) in EXAMPLES.items():
         lines += [*_prose(about), "#", f"#   {header}"]
         for key in _keys_of(pattern):
-            setting = f"{key.last} = {example.get(key.last, '...')}"
-            shown = setting if key.last in example else f'# {key.last} = "/etc/mailstrom/password"'
-            line = f"#   {shown:<{COLUMN}}# {key.help}"
-            lines += [line] if len(line) <= LONGEST else [f"#   # {key.help}", f"#   {shown}"]
+            held = example.get(key.last)
+            shown = f"{key.last} = {held}" if held else f"# {key.last} = {SHOWN[key.last]}"
+            if COLUMN + len(key.help) < WIDTH:
+                lines.append(f"#   {shown:<{COLUMN}}# {key.help}")
+            else:
+                lines += [*(f"#   {line}" for line in _prose(key.help)), f"#   {shown}"]
         lines.append("")
     for table, about in TABLES.items():
         lines += [*_prose(f"{table}: {about}"), f"[{table}]"]

@@ -32,12 +32,24 @@ class Route:
 
 @value
 class Auth:
-    """Credentials for one next hop; exactly one of password_command and password_file is set."""
+    """Credentials for one next hop; exactly one of the four places of a password and oauth is set.
+
+    oauth: google | microsoft | custom; it goes with client_id, and with the keys below it.
+    """
 
     username: str
     password_command: tuple[str, ...] | None = None
     password_file: str | None = None
-    mechanism: str = "auto"  # auto | plain | login
+    mechanism: str = "auto"  # or one of keys.MECHANISMS
+    password_credential: str | None = None
+    password_keyring: str | None = None
+    oauth: str | None = None
+    client_id: str | None = None
+    client_secret_file: str | None = None
+    scope: str | None = None
+    device_endpoint: str | None = None
+    token_endpoint: str | None = None
+    token_file: str | None = None
 
 
 @value
@@ -59,6 +71,7 @@ class Tls:
     level: str = "may"  # none | may | encrypt | verify | dane
     require_tls: bool = False
     ca_file: str = ""
+    auth_loopback: bool = False
     client_cert: str = ""
     client_key: str = ""
     policy: Mapping[str, TlsPolicy] = {}

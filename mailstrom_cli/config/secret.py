@@ -7,6 +7,28 @@ import stat
 
 from mailstrom_cli.errors import CONFIG, MailstromError
 
+LONGEST = 65_536  # octets of a secret and what stands around it
+
+
+def credential(name: str) -> str:
+    """The path of a systemd credential (systemd.exec(5)). Raises MailstromError (exit 78)."""
+    folder = os.environ.get("CREDENTIALS_DIRECTORY")
+    if not folder:
+        hint = f"give the unit LoadCredential={name}:FILE, or name the file in `password_file`"
+        raise MailstromError(
+            f"there is no credential {name!r}: CREDENTIALS_DIRECTORY is not set", hint, CONFIG
+        )
+    return os.path.join(folder, name)
+
+
+def read_secret(path: str) -> bytes:
+    """What such a file holds. Raises MailstromError as `open_secret`."""
+    try:
+        with open(open_secret(path), "rb") as file:
+            return file.read(LONGEST)
+    except OSError as error:
+        raise MailstromError(f"{path} cannot be read: {error.strerror}", None, CONFIG) from None
+
 
 def open_secret(path: str) -> int:
     """A descriptor of a password file. Raises MailstromError (exit 78) when it cannot be read, is no regular

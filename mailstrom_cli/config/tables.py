@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     Sources = dict[str, str]
 
 LARGEST = 1 << 20  # octets of a configuration file; a device without an end is not read for ever
+USUAL = ({"username", "password_command"}, {"username", "password_file"})
+"""Credentials that are complete, and need no closer look."""
 BY_NAME = {key.name: key for key in KEYS}
 EXAMPLES = {
     "MAILSTROM_ROUTE": ("route", '[{recipient = "*@example.net", via = "lmtp:///run/lmtp.sock"}]'),
@@ -266,15 +268,12 @@ class _Reader:
 
     def complete(self, found: Mapping[str, Any], path: Path, name: str) -> None:
         """Whether the credentials of a next hop can be used."""
-        ways = [way for way in ("password_command", "password_file") if found.get(way)]
-        if "username" not in found:
-            self.problem(path, f"`{name}` lacks `username`")
-        if not ways:
-            self.problem(path, f"`{name}` lacks `password_command` or `password_file`")
-        elif len(ways) == 2:
-            self.problem(
-                path, f"`{name}` has both `password_command` and `password_file`", "keep one of them"
-            )
+        if found.keys() in USUAL:
+            return
+        from mailstrom_cli.config.credentials import faults
+
+        for what, hint in faults(found):
+            self.problem(path, f"`{name}` {what}", hint)
 
 
 def _shown(name: str) -> str:

@@ -20,12 +20,13 @@ def verify(loaded: Loaded) -> tuple[Problem, ...]:
     read, and a package that is not installed."""
     problems = []
     for host, auth in loaded.settings.auth.items():
-        if auth.password_file:
-            key = f'auth."{host}".password_file'
-            try:
-                os.close(open_secret(auth.password_file))
-            except MailstromError as error:
-                problems.append(Problem(loaded.source(key), f"`{key}`: {error.message}", error.hint))
+        for name in ("password_file", "client_secret_file"):
+            if path := getattr(auth, name):
+                key = f'auth."{host}".{name}'
+                try:
+                    os.close(open_secret(path))
+                except MailstromError as error:
+                    problems.append(Problem(loaded.source(key), f"`{key}`: {error.message}", error.hint))
     tls = loaded.settings.tls
     tables: dict[str, Tls | TlsPolicy] = {"tls": tls}
     tables |= {f'tls.policy."{name}"': policy for name, policy in tls.policy.items()}

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 
+from mailstrom_cli.net.local import perform
 from mailstrom_cli.smtp import stages
+from mailstrom_cli.smtp.auth import LOCAL
 from mailstrom_cli.smtp.dialog import Failure, Read, SendMessage, SessionFailed, Write
 from mailstrom_cli.smtp.wire import dot_stuffed
 from mailstrom_cli.values import replace
@@ -13,7 +15,7 @@ from mailstrom_cli.values import replace
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
-    from typing import BinaryIO, TypeVar
+    from typing import Any, BinaryIO, TypeVar
 
     from mailstrom_cli.config.schema import Timeout
     from mailstrom_cli.mail.reply import Reply
@@ -120,12 +122,12 @@ class Conversation:
         script = self.transcript if transcript is None else transcript
         end = time.monotonic() + DIALOGUE_SECONDS
         held = b""  # what is written goes out together, when an answer is waited for
-        reply: Reply | None = None
+        reply: Any = None
         failed: SessionFailed | None = None
         try:
             while True:
                 try:
-                    effect = dialogue.throw(failed) if failed else dialogue.send(reply)  # type: ignore[arg-type]
+                    effect = dialogue.throw(failed) if failed else dialogue.send(reply)
                 except StopIteration as end_of_dialogue:
                     if held:
                         self.stream.write(held)
@@ -139,7 +141,7 @@ class Conversation:
                             self.stream.write(held)
                             held = b""
                         reply = await self._read(effect.stage, end, turn)
-                        script.note(reply)
+                        script.note(self._without_secrets(reply))
                         if unasked and reply.code != 421:  # which comes whenever a server likes
                             raise _unasked(effect.stage, reply)
                     elif isinstance(effect, Write):
@@ -158,6 +160,8 @@ class Conversation:
                             script.note(reply)
                         elif sent is not None:
                             sent()
+                    elif isinstance(effect, LOCAL):
+                        reply = await perform(effect, self.stream)
                     else:
                         assert tls is not None
                         await self.stream.start_tls(tls, self.timeout.starttls)
@@ -181,8 +185,8 @@ class Conversation:
             raise SessionFailed(Failure("lost", stage, text))
         seconds: float = min(getattr(self.timeout, stage), end - time.monotonic())
         reply = await self.stream.read_reply(stage, seconds)
-        if self._secrets:
-            reply = replace(reply, lines=tuple(map(self._hidden, reply.lines)))
+        if stage != stages.AUTH or reply.code != 334:  # a challenge has to stay as it is
+            reply = self._without_secrets(reply)
         if reply.code == 421:  # RFC 5321, 3.8
             self.broken, self._goodbye, turn.spoils = True, reply, True
         elif stage == stages.RSET and not reply.positive:
@@ -223,6 +227,9 @@ class Conversation:
             return await self.stream.read_reply(stages.BLOCK, self.timeout.block)
         text = f"the connection was lost {stages.WHILE[stages.BLOCK]}"
         raise SessionFailed(Failure("lost", stages.BLOCK, text))
+
+    def _without_secrets(self, reply: Reply) -> Reply:
+        return replace(reply, lines=tuple(map(self._hidden, reply.lines))) if self._secrets else reply
 
     def _hidden(self, text: str) -> str:
         """What a server says, without the secrets that it repeats."""

@@ -264,6 +264,14 @@ class Stream(asyncio.Protocol):
             handshake.failed()
             raise SessionFailed(Failure("tls", stage, f"TLS failed: {_reason(error)}")) from None
 
+    @property
+    def certificate(self) -> bytes | None:
+        """What the server has shown, in DER; None in plain text."""
+        if self._transport is None:
+            return None
+        wrapped: ssl.SSLObject | None = self._transport.get_extra_info("ssl_object")
+        return wrapped.getpeercert(binary_form=True) if wrapped is not None else None
+
     def close(self) -> None:
         """Drop the connection at once."""
         self._end("the connection was closed")

@@ -12,7 +12,8 @@
     greeting 521 (accepts no mail)               the same for a day, then failed (RFC 7504)
     TLS required and missing or not verified     next host; then deferred 4.7.4 or 4.7.5, no retry is used up
     TLS failed, level may                        deferred 4.7.5; plain text from the second attempt on
-    AUTH refused, or a relay's 530 to MAIL       deferred 4.7.8, no retry is used up: never the mail's fault
+    AUTH refused, or a relay's 530 to MAIL       deferred 4.7.8, no retry used up: never the mail's fault;
+                                                 after a 5xx no other host of this relay
     connection lost or timed out                 deferred 4.4.2; another host may do better
     the same after the end of data               deferred, maybe delivered; no other host is tried now
     what is no SMTP reply                        deferred 4.5.0, failed 5.5.0 from the third time on;
@@ -60,13 +61,15 @@ GREYLIST_WAIT = 60.0, 3600.0
 class Circumstances:
     """What else counts. age: seconds of waiting.  attempts: how many ended before this one.
     retries: how many of them a server deferred.
-    tls_required: no plain text, whatever happens.  relay: the configuration names the server."""
+    tls_required: no plain text, whatever happens.  relay: the configuration names the server.
+    forced: somebody wants it tried now, whatever is known of the server."""
 
     age: float = 0.0
     attempts: int = 0
     retries: int = 0
     tls_required: bool = False
     relay: bool = False
+    forced: bool = False
 
 
 @value
@@ -151,7 +154,8 @@ def failure(failed: Failure, circumstances: Circumstances) -> Verdict:
         return Verdict(DEFERRED, text, code, enhanced, next_host=True, unreachable=circumstances.tls_required)
     if failed.stage == stages.AUTH and failed.kind == "refused":
         code = reply.code if reply is not None else None
-        return Verdict(DEFERRED, f"login refused: {text}", code, "4.7.8", next_host=True, unreachable=True)
+        again = reply is None or not reply.permanent
+        return Verdict(DEFERRED, text, code, "4.7.8", next_host=again, unreachable=True)
     if failed.kind == "malformed" and not opening:
         return _malformed(failed.stage, text, circumstances)
     if failed.kind == "refused" and reply is not None:

@@ -48,8 +48,17 @@ def exhausted(retry: Retry, retries: int) -> bool:
 def host_delay(retry: Retry, failures: int, rng: Random) -> float:
     """Seconds nothing is sent to a next hop after the `failures`-th time (from 1) that it was out of reach:
     a fifth of base_delay, doubled each time, an hour at the most."""
-    grown = retry.base_delay / 5 * 2 ** min(failures - 1, 32)
-    return spread(min(grown, HOST_LONGEST, retry.max_delay), retry.jitter, rng)
+    return spread(_host_delay(retry, failures), retry.jitter, rng)
+
+
+def host_least(retry: Retry, failures: int) -> float:
+    """Seconds; `host_delay` is no shorter."""
+    return _host_delay(retry, failures) * (1 - retry.jitter)
+
+
+def _host_delay(retry: Retry, failures: int) -> float:
+    grown: float = retry.base_delay / 5 * 2 ** min(failures - 1, 32)
+    return min(grown, HOST_LONGEST, retry.max_delay)
 
 
 def crash_guard(settings: Retry) -> float:

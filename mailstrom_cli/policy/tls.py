@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 NONE, MAY, ENCRYPT, VERIFY, DANE = "none", "may", "encrypt", "verify", "dane"
+LOOPBACK = ("127.0.0.1", "::1")
+"""Addresses at which `tls.auth_loopback` allows to log in without TLS."""
 
 
 @value

@@ -67,7 +67,12 @@ async def attempt(
             return
         batch, waiting = waiting[:most], waiting[most:]
         await _try(
-            lease, batch, destination, tools, partial(_but_not_sent, progress) if waiting else progress
+            lease,
+            batch,
+            destination,
+            tools,
+            partial(_but_not_sent, progress) if waiting else progress,
+            forced=forced,
         )
 
 
@@ -96,6 +101,8 @@ async def _try(
     destination: Destination,
     tools: Tools,
     progress: Callable[[str], None],
+    *,
+    forced: bool,
 ) -> None:
     """One job: its results are recorded at the latest when it has ended."""
     entry, now, settings = lease.entry, tools.clock(), tools.settings.retry
@@ -115,7 +122,12 @@ async def _try(
         destination.next_hop.domain,
         lease.open_message,
         final,
-        Circumstances(now - entry.since, max(r.attempts for r in batch), max(r.retries for r in batch)),
+        Circumstances(
+            now - entry.since,
+            max(r.attempts for r in batch),
+            max(r.retries for r in batch),
+            forced=forced,
+        ),
         progress,
     )
     results = await deliver(tools.transports, job, destination.next_hop)

@@ -11,7 +11,7 @@ What follows, message by message, is in `smtp.transaction`.
 from __future__ import annotations
 
 from mailstrom_cli.smtp import stages
-from mailstrom_cli.smtp.auth import authenticate
+from mailstrom_cli.smtp.auth import LoginFailed, authenticate
 from mailstrom_cli.smtp.wire import command
 from mailstrom_cli.values import value
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     from mailstrom_cli.mail.reply import Reply
-    from mailstrom_cli.smtp.auth import Credentials
+    from mailstrom_cli.smtp.auth import Binding, Credentials, Derive, Nonce
 
 
 # --- effects ---
@@ -60,7 +60,7 @@ class StartTls:
 
 
 if TYPE_CHECKING:
-    Effect: TypeAlias = Write | Read | SendMessage | StartTls
+    Effect: TypeAlias = Write | Read | SendMessage | StartTls | Nonce | Binding | Derive
 
 
 # --- what can go wrong ---
@@ -145,17 +145,30 @@ def open_session(opening: Opening) -> Generator[Effect, Reply, Capabilities]:
     if opening.tls in ("may", "encrypt", "verify"):
         session = yield from _start_tls(opening, session)
     if opening.credentials is not None:
-        reply = yield from authenticate(opening.credentials, session.auth, Write, Read(stages.AUTH))
-        if reply is None:
-            text = f"the server offers no mechanism to log in with (only {' '.join(session.auth) or 'none'})"
-            raise SessionFailed(Failure("refused", stages.AUTH, text))
-        if not reply.positive:
-            raise refused(stages.AUTH, reply)
+        yield from _log_in(opening.credentials, session)
     return session
 
 
 def refused(stage: str, reply: Reply) -> SessionFailed:
     return SessionFailed(Failure("refused", stage, reply.text, reply))
+
+
+def _log_in(credentials: Credentials, session: Capabilities) -> Generator[Effect, Reply, None]:
+    try:
+        told = yield from authenticate(credentials, session.auth, Write, Read(stages.AUTH))
+    except LoginFailed as error:
+        kind = "local" if error.ours else "refused"
+        raise SessionFailed(Failure(kind, stages.AUTH, f"no login with {error}")) from None
+    if told is None:
+        text = f"the server offers no mechanism to log in with (only {' '.join(session.auth) or 'none'})"
+        raise SessionFailed(Failure("refused", stages.AUTH, text))
+    mechanism, reply = told
+    if reply.code < 400 and not reply.positive:  # the words are a challenge
+        text = f"no login with {mechanism}: the server asks for more than that has to say"
+        raise SessionFailed(Failure("refused", stages.AUTH, text))
+    if not reply.positive:
+        text = f"login refused ({mechanism}): {reply.text}"
+        raise SessionFailed(Failure("refused", stages.AUTH, text, reply))
 
 
 def _hello(opening: Opening) -> Generator[Effect, Reply, Capabilities]:

@@ -7,12 +7,11 @@ transactions   MAIL, RCPT ..., DATA; the next address only for recipients that a
 
 from __future__ import annotations
 
-import asyncio
+from functools import partial
 
 from mailstrom_cli.mail.status import DELIVERED
 from mailstrom_cli.net.driver import Conversation, Transcript
 from mailstrom_cli.net.pool import Pool, Session
-from mailstrom_cli.net.secret import NoSecret, credentials
 from mailstrom_cli.net.stream import connect
 from mailstrom_cli.net.tls import Contexts, Handshake
 from mailstrom_cli.policy import classify, tls
@@ -21,6 +20,7 @@ from mailstrom_cli.smtp.dialog import Failure, Opening, SessionFailed, open_sess
 from mailstrom_cli.smtp.transaction import transaction
 from mailstrom_cli.transport import conversion
 from mailstrom_cli.transport.base import OPEN, OPENING, SENT, result, surprise, unreadable
+from mailstrom_cli.transport.login import Logins
 from mailstrom_cli.transport.outcome import Outcome
 from mailstrom_cli.transport.targets import Targets
 from mailstrom_cli.transport.ways import Ways
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from random import Random
 
-    from mailstrom_cli.config.schema import Auth, Settings
+    from mailstrom_cli.config.schema import Settings
     from mailstrom_cli.config.via import Via
     from mailstrom_cli.mail.envelope import Recipient
     from mailstrom_cli.mail.status import Result
@@ -58,7 +58,7 @@ class SmtpTransport:
         for name in ("", *settings.tls.policy):
             self._contexts.check(tls.asked(settings.tls, name))  # a wrong file is told at the start
         self._ways = Ways(settings, resolver)
-        self._logins: dict[Auth, asyncio.Task[Credentials]] = {}
+        self._logins = Logins(settings)
         self._pool = Pool(settings.limits.messages_per_connection, settings.limits.connections)
 
     async def close(self) -> None:
@@ -118,6 +118,7 @@ class SmtpTransport:
 
     async def _found(self, way: Way, circumstances: Circumstances, *, fresh: bool) -> Session:
         plain = tls.plain_text_instead(way.protection.level, circumstances.attempts)
+        way_in = partial(self._open, forced=circumstances.forced)
         if not fresh:
             session = self._pool.take(way)
             if session is None and plain:
@@ -125,24 +126,30 @@ class SmtpTransport:
             if session is not None:
                 return session
         try:
-            return await self._open(way)
+            return await way_in(way)
         except SessionFailed as failed:
             if failed.failure.stage != stages.STARTTLS or not plain:
                 raise
-            return await self._open(replace(way, protection=tls.PLAIN))
+            return await way_in(replace(way, protection=tls.PLAIN))
 
-    async def _open(self, way: Way) -> Session:
+    async def _open(self, way: Way, *, forced: bool) -> Session:
+        if way.auth is None:
+            return await self._hand_shaken(way, None)
+        dial = partial(self._hand_shaken, way)
+        return await self._logins.session(way.auth, way.target, dial, forced=forced)
+
+    async def _hand_shaken(self, way: Way, login: Credentials | None) -> Session:
+        """Dials once more where the handshake needs another one to go well."""
         handshake = Handshake(self._contexts, way.protection)
         try:
-            return await self._dial(way, handshake)
+            return await self._dial(way, handshake, login)
         except SessionFailed:
             if not handshake.again:
                 raise
-        return await self._dial(way, Handshake(self._contexts, way.protection))
+        return await self._dial(way, Handshake(self._contexts, way.protection), login)
 
-    async def _dial(self, way: Way, handshake: Handshake) -> Session:
+    async def _dial(self, way: Way, handshake: Handshake, login: Credentials | None) -> Session:
         settings = self._settings.smtp
-        login = await self._login(way.auth) if way.auth is not None else None
         at_once = (handshake, settings.timeout.starttls) if way.implicit else None
         stream = await connect(way.target, settings.timeout.connect, settings.source_address, at_once)
         conversation = Conversation(stream, settings.timeout)
@@ -152,24 +159,8 @@ class SmtpTransport:
             offered = await conversation.drive(open_session(opening), tls=handshake)
         except BaseException:
             stream.close()
-            if way.auth is not None:
-                self._logins.pop(way.auth, None)
             raise
         return Session(way, conversation, offered, stream.secured)
-
-    async def _login(self, auth: Auth) -> Credentials:
-        """Asked for once, and again after a session that did not come about. Raises SessionFailed."""
-        if auth not in self._logins:
-            task = self._logins[auth] = asyncio.ensure_future(credentials(auth))
-            task.add_done_callback(lambda done: self._forget_failed(auth, done))
-        try:
-            return await asyncio.shield(self._logins[auth])
-        except NoSecret as error:
-            raise SessionFailed(Failure("local", stages.AUTH, str(error))) from None
-
-    def _forget_failed(self, auth: Auth, done: asyncio.Task[Credentials]) -> None:
-        if done.cancelled() or done.exception() is not None:
-            self._logins.pop(auth, None)
 
     # --- the message ---
 

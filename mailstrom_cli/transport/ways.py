@@ -76,7 +76,9 @@ class Ways:
         protection = PLAIN
         if target.port is not None:
             asked = self._asks(via, domain)
-            protection = tls.protection(asked, known, implicit=implicit, login=auth is not None)
+            exempt = self._settings.tls.auth_loopback and target.address in tls.LOOPBACK
+            login = auth is not None and not exempt
+            protection = tls.protection(asked, known, implicit=implicit, login=login)
         return Way(target, via.scheme == "lmtp", implicit, protection, auth)
 
     def _asks(self, via: Via, domain: str) -> Asked:

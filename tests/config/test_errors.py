@@ -212,7 +212,42 @@ FILES = {
     '[auth.relay]\nusername = "me"\npassword = "s3cret"': [
         f'3: `auth."relay".password` is not a key | {ELSEWHERE}'
     ],
-    '[auth.relay]\nusername = "me"': ['1: `auth."relay"` lacks `password_command` or `password_file`'],
+    '[auth.relay]\nusername = "me"': [
+        (
+            '1: `auth."relay"` lacks `password_command` or `password_file` '
+            "| or `password_credential`, `password_keyring` or `oauth`"
+        )
+    ],
+    '[auth.relay]\nusername = "me"\noauth = "google"\npassword_keyring = "x"\nclient_id = "y"': [
+        '1: `auth."relay"` has both `password_keyring` and `oauth` | keep one of them'
+    ],
+    '[auth.relay]\nusername = "me"\noauth = "google"': [
+        (
+            '1: `auth."relay"` lacks `client_id` '
+            "| register mailstrom with the provider as an application; it gives you one"
+        )
+    ],
+    '[auth.relay]\nusername = "me"\noauth = "custom"\nclient_id = "x"': [
+        '1: `auth."relay"` lacks `device_endpoint`',
+        '1: `auth."relay"` lacks `token_endpoint`',
+    ],
+    '[auth.relay]\nusername = "me"\npassword_file = "/p"\nclient_id = "x"': [
+        ('1: `auth."relay"` has `client_id` without `oauth` | with endpoints of your own, oauth = "custom"')
+    ],
+    '[auth.relay]\nusername = "me"\noauth = "google"\nclient_id = "x"\nmechanism = "plain"': [
+        '1: `auth."relay"` has `oauth`, with which nobody can log in by plain | leave `mechanism` out'
+    ],
+    '[auth.relay]\nusername = "me"\npassword_credential = "a/b"': [
+        '3: `auth."relay".password_credential` must be a name without `/`'
+    ],
+    '[auth.relay]\nusername = "me"\noauth = "custom"\nclient_id = "x"\ndevice_endpoint = "https://a/d"\n'
+    'token_endpoint = "http://a.example.org/token"': [
+        '6: `auth."relay".token_endpoint`: http:// would send secrets in plain text; write https://'
+    ],
+    '[auth.relay]\nusername = "me"\noauth = "custom"\nclient_id = "x"\ndevice_endpoint = "ftp://a/d"': [
+        '5: `auth."relay".device_endpoint` must be an https:// URL'
+    ],
+    '[tls]\nauth_loopback = "yes"': ['2: `tls.auth_loopback` must be true or false, not "yes"'],
     '[auth.relay]\npassword_file = "/p"': ['1: `auth."relay"` lacks `username`'],
     '[auth.relay]\nusername = "me"\npassword_file = "/p"\npassword_command = ["pass"]': [
         '1: `auth."relay"` has both `password_command` and `password_file` | keep one of them'
@@ -224,7 +259,10 @@ FILES = {
         )
     ],
     '[auth.relay]\nusername = "me"\nmechanism = "s3cret"\npassword_file = "/p"': [
-        '3: `auth."relay".mechanism` must be one of auto, plain, login'
+        (
+            '3: `auth."relay".mechanism` must be one of auto, scram-sha-256-plus, scram-sha-256, '
+            "scram-sha-1-plus, scram-sha-1, cram-md5, plain, login, oauthbearer, xoauth2"
+        )
     ],
     '[auth.relay]\nuser = "me"': [
         '2: `auth."relay".user` is not a key | did you mean `username`?',

@@ -56,6 +56,11 @@ class Certificates:
             self._leaves[kind].private_key_pem.write_to_path(str(key))
         return str(chain), str(key)
 
+    @staticmethod
+    def bare() -> ssl.SSLContext:
+        """A client's context that verifies, and trusts nobody yet: the system's authorities take long."""
+        return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
     def client(self) -> ssl.SSLContext:
         """A client's context that trusts `ca_file` and verifies names."""
         return ssl.create_default_context(cafile=self.ca_file)

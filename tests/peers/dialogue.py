@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import contextlib
 import re
 import ssl
 from typing import TYPE_CHECKING, TypeVar
 
+from . import sasl
 from .answers import AFTER_DOT, BY_LOCAL_PART, Hangup
 from .record import Recipient, Transaction, body_faults
 from .wire import Left, Wire
@@ -144,8 +143,8 @@ class Connection(Wire):
                 self.socket.unwrap()
 
     def _auth(self, text: str) -> None:
-        script = self.server.script
         mechanism, _, initial = text.partition(" ")
+        script, length = self.server.script, len(f"AUTH {text}")
         if self.session.tls is None and not script.plaintext_auth:
             self.violation("AUTH without TLS")
             self.say("538 5.7.11 Encryption required")
@@ -154,19 +153,16 @@ class Connection(Wire):
             self.violation("AUTH was not offered so")
             self.say("504 5.5.4 Unrecognized authentication type")
             return
+        if length > 510:
+            self.violation("an initial response that makes the line longer than 512 octets")
+        user, usual = "", "235 2.7.0 Authentication successful"
         try:
-            if mechanism.upper() == "PLAIN":
-                _, user, password = self._secret("", initial).split("\0")
-            else:
-                user = self._secret("VXNlcm5hbWU6", initial)
-                password = self._secret("UGFzc3dvcmQ6", "")
-        except (ValueError, binascii.Error):
-            self.say("501 5.5.2 Cannot decode that")
-            return
-        good = user in script.users and script.users[user] == password
-        usual = (
-            "235 2.7.0 Authentication successful" if good else "535 5.7.8 Authentication credentials invalid"
-        )
+            given = None if not initial else b"" if initial == "=" else sasl.decoded(initial)
+            user = sasl.Exchange(script, self._ask, given).run(mechanism.upper())
+        except sasl.Refused as refused:
+            usual = "535 5.7.8 Authentication credentials invalid"
+            if refused.fault:
+                self.violation(f"{mechanism}: {refused.fault}")
 
         def remember(reply: str) -> None:
             if reply.startswith("235"):
@@ -174,12 +170,11 @@ class Connection(Wire):
 
         self.answer("auth", usual, user, remember)
 
-    def _secret(self, challenge: str, initial: str) -> str:
-        if not initial:
-            self.say(f"334 {challenge}")
-            initial = self.line()
-            self.command = "AUTH"
-        return base64.b64decode(initial, validate=True).decode() if initial != "=" else ""
+    def _ask(self, challenge: str) -> bytes:
+        self.say(f"334 {challenge}")
+        line = self.line()
+        self.command = "AUTH"
+        return sasl.decoded(line)
 
     # the transaction
 

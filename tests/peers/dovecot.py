@@ -20,7 +20,7 @@ log_path = {folder}/dovecot.log
 protocols = lmtp
 listen = {host}
 ssl = no
-auth_mechanisms = plain login
+auth_mechanisms = {mechanisms}
 auth_failure_delay = 0
 first_valid_uid = 1
 hostname = lmtp.example.test
@@ -59,6 +59,32 @@ userdb {{
   args = {folder}/users
 }}
 """
+OAUTH_2_3 = """
+passdb {{
+  driver = oauth2
+  mechanisms = xoauth2 oauthbearer
+  args = {folder}/oauth2.conf
+}}
+"""
+INTROSPECTION_2_3 = """
+introspection_mode = post
+introspection_url = {introspection}
+active_attribute = active
+active_value = true
+username_attribute = username
+"""
+OAUTH_2_4 = """
+oauth2 {{
+  introspection_mode = post
+  introspection_url = {introspection}
+  active_attribute = active
+  active_value = true
+  username_attribute = username
+}}
+passdb oauth2 {{
+  mechanisms_filter = xoauth2 oauthbearer
+}}
+"""
 VERSION_2_4_HEAD = """
 dovecot_config_version = 2.4.0
 dovecot_storage_version = 2.4.0
@@ -79,14 +105,23 @@ userdb passwd-file {{
 class Dovecot(Daemon):
     """Needs root. `users` maps addresses to passwords; all others get 550 5.1.1 at RCPT.
 
+    `mechanisms` are those of SASL; xoauth2 and oauthbearer ask at the URL `introspection` (RFC 7662).
     LMTP at `address` (TCP) and `lmtp_socket` (Unix); every user has a maildir below `.mailbox`. Postfix takes
     `auth_socket` for SASL PLAIN and LOGIN.
     """
 
     name = "dovecot"
 
-    def __init__(self, users: Mapping[str, str], host: str = "127.0.0.1") -> None:
+    def __init__(
+        self,
+        users: Mapping[str, str],
+        host: str = "127.0.0.1",
+        *,
+        mechanisms: str = "plain login",
+        introspection: str = "",
+    ) -> None:
         super().__init__()
+        self.mechanisms, self.introspection = mechanisms, introspection
         self.users = dict(users)
         self.host, self.port = host, free_port(host)
 
@@ -121,10 +156,22 @@ class Dovecot(Daemon):
         version = subprocess.run([program, "--version"], check=True, capture_output=True, text=True).stdout
         old = version.startswith("2.3.")
         text = COMMON + VERSION_2_3 if old else VERSION_2_4_HEAD + COMMON + VERSION_2_4
+        if self.introspection:
+            text += OAUTH_2_3 if old else OAUTH_2_4
+            (self.folder / "oauth2.conf").write_text(
+                INTROSPECTION_2_3.format(introspection=self.introspection).lstrip()
+            )
         listen = "address" if old else "listen"
         configuration = self.folder / "dovecot.conf"
         configuration.write_text(
-            text.format(folder=self.folder, host=self.host, port=self.port, listen=listen).lstrip()
+            text.format(
+                folder=self.folder,
+                host=self.host,
+                port=self.port,
+                listen=listen,
+                mechanisms=self.mechanisms,
+                introspection=self.introspection,
+            ).lstrip()
         )
         return [program, "-F", "-c", str(configuration)]
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from .dialogue import Connection
 from .process import wait_for
+from .sasl import Scram
 
 if TYPE_CHECKING:
     import ssl
@@ -47,8 +48,14 @@ class Script:
     implicit_tls: bool = False
     require_tls: bool = False
     mechanisms: tuple[str, ...] = ()
-    """AUTH mechanisms offered: PLAIN, LOGIN."""
+    """AUTH mechanisms offered: PLAIN, LOGIN, CRAM-MD5, SCRAM-SHA-1 and -256, also with -PLUS, OAUTHBEARER,
+    XOAUTH2."""
     users: dict[str, str] = field(default_factory=dict)
+    tokens: dict[str, str] = field(default_factory=dict)
+    """By user, for OAUTHBEARER and XOAUTH2"""
+    password_prompt: str = "UGFzc3dvcmQ6"
+    """With which LOGIN asks for the password"""
+    scram: Scram = field(default_factory=Scram)
     plaintext_auth: bool = False
     """AUTH is offered and taken without TLS; otherwise an AUTH without TLS is a violation."""
     require_auth: bool = False

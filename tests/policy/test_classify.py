@@ -119,7 +119,7 @@ FAILURES = [
     ("tls", "starttls", None, NOW, "deferred 4.7.5 next_host"),
     ("no-tls", "starttls", "454 4.7.0 Not now", NOW, "deferred 454 4.7.4 next_host"),
     # AUTH refused
-    ("refused", "auth", "535 5.7.8 Wrong", NOW, "deferred 535 4.7.8 next_host unreachable"),
+    ("refused", "auth", "535 5.7.8 Wrong", NOW, "deferred 535 4.7.8 unreachable"),
     ("refused", "auth", "454 4.7.0 Later", NOW, "deferred 454 4.7.8 next_host unreachable"),
     ("refused", "auth", None, NOW, "deferred 4.7.8 next_host unreachable"),
     # connection lost or timed out

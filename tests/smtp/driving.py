@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING, Any
 
+from mailstrom_cli.smtp.auth import Binding, Derive, Nonce
 from mailstrom_cli.smtp.dialog import Failure, Read, SendMessage, SessionFailed, Write
 from mailstrom_cli.smtp.wire import ReplyParser
 
@@ -27,10 +29,16 @@ class Driven:
     """What came of a dialogue, and what it did on the way.
 
     answers: for each Read a reply, or the kind of a Failure.  early: what a SendMessage gives.
+    nonce, binding: what those effects give.
     """
 
     def __init__(
-        self, dialogue: Generator[Effect, Reply, Any], *answers: str, early: str | None = None
+        self,
+        dialogue: Generator[Effect, Reply, Any],
+        *answers: str,
+        early: str | None = None,
+        nonce: str = "nonce",
+        binding: tuple[str, bytes] | None = None,
     ) -> None:
         self.effects: list[Effect] = []
         self.result: Any = None
@@ -43,6 +51,13 @@ class Driven:
                 told = None
                 if isinstance(effect, SendMessage):
                     told = reply(early) if early else None
+                elif isinstance(effect, Nonce):
+                    told = nonce
+                elif isinstance(effect, Binding):
+                    told = binding
+                elif isinstance(effect, Derive):
+                    given = (effect.hash, effect.password, effect.salt, effect.iterations)
+                    told = hashlib.pbkdf2_hmac(*given)
                 elif isinstance(effect, Read):
                     answer = waiting.pop(0)
                     told = (

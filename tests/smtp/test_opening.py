@@ -138,17 +138,34 @@ def test_the_mechanisms_offered_under_tls_count() -> None:
     assert done.written[3] == "AUTH LOGIN"
 
 
-@pytest.mark.parametrize("answer", ["535 5.7.8 wrong", "454 4.7.0 later", "334 more?", "354 what"])
+@pytest.mark.parametrize("answer", ["535 5.7.8 wrong", "454 4.7.0 later"])
 def test_a_login_that_does_not_succeed_ends_the_session(answer: str) -> None:
     failure = fails("220 mx", "250-mx\n250 AUTH PLAIN", answer, tls="on", credentials=LOGIN).failure
     assert (failure.kind, failure.stage, failure.reply.code) == ("refused", "auth", int(answer[:3]))
+    assert failure.text == f"login refused (PLAIN): {failure.reply.text}"
 
 
-@pytest.mark.parametrize("offer", ["250 mx", "250-mx\n250 AUTH GSSAPI CRAM-MD5"])
+@pytest.mark.parametrize("answer", ["334 more?", "354 what"])
+def test_a_server_that_goes_on_asking_is_left_and_its_challenge_not_shown(answer: str) -> None:
+    failure = fails("220 mx", "250-mx\n250 AUTH PLAIN", answer, tls="on", credentials=LOGIN).failure
+    assert (failure.kind, failure.stage, failure.reply) == ("refused", "auth", None)
+    assert failure.text == "no login with PLAIN: the server asks for more than that has to say"
+
+
+@pytest.mark.parametrize(("password", "kind"), [("pen\u0007cil", "local"), ("pencil", "refused")])
+def test_what_keeps_us_from_logging_in_is_told_by_whose_fault_it_is(password: str, kind: str) -> None:
+    replies = () if kind == "local" else ("235 in",)
+    known = Credentials("user", password)
+    failed = fails("220 mx", "250-mx\n250 AUTH SCRAM-SHA-256", *replies, tls="on", credentials=known)
+    assert (failed.failure.kind, failed.failure.stage) == (kind, "auth")
+    assert failed.failure.text.startswith("no login with SCRAM-SHA-256: the ")
+
+
+@pytest.mark.parametrize("offer", ["250 mx", "250-mx\n250 AUTH GSSAPI SCRAM-SHA-512"])
 def test_no_mechanism_that_serves_ends_the_session_and_names_those_offered(offer: str) -> None:
     failure = fails("220 mx", offer, tls="on", credentials=LOGIN).failure
     assert (failure.kind, failure.stage, failure.reply) == ("refused", "auth", None)
-    assert ("GSSAPI CRAM-MD5" in failure.text) == ("AUTH" in offer)
+    assert ("GSSAPI SCRAM-SHA-512" in failure.text) == ("AUTH" in offer)
 
 
 ALL = ("220 mx", OFFERED, "220 go", "250-mx\n250 AUTH PLAIN", "235 in")

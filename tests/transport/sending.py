@@ -77,7 +77,7 @@ class Names:
 
 def settings(**changed: Any) -> Settings:
     """Settings with these changed: `tls_level` is tls.level, `smtp_timeout_dot` smtp.timeout.dot."""
-    groups = ("smtp_timeout_", "smtp_", "tls_", "limits_", "dns_")
+    groups = ("smtp_timeout_", "smtp_", "tls_", "limits_", "dns_", "retry_")
     keys = {}
     for name, held in changed.items():
         group = next((g for g in groups if name.startswith(g)), "")
@@ -108,6 +108,7 @@ class Sender:
         message: bytes = MESSAGE,
         opener: Callable[[], BinaryIO] | None = None,
         attempts: int = 0,
+        forced: bool = False,
         domain: str = "example.test",
         **envelope: Any,
     ) -> list[Result]:
@@ -122,7 +123,7 @@ class Sender:
             domain,
             opener or (lambda: io.BytesIO(message)),
             self.final,
-            Circumstances(attempts=attempts, retries=attempts),
+            Circumstances(attempts=attempts, retries=attempts, forced=forced),
         )
         hop = NextHop(tuple(parse_via(v) for v in via.split(",")), domain)
         return await deliver(lambda scheme: self.transports.get(scheme, self.smtp), job, hop)

@@ -36,6 +36,8 @@ FILES = (
     ("/etc/mailstrom/config.toml", "configuration of the system, where the user has none"),
     ("/var/spool/mailstrom", "spool of root"),
     ("$XDG_STATE_HOME/mailstrom", "spool of everybody else; the variable is ~/.local/state if unset"),
+    ("/var/lib/mailstrom-tokens", "OAuth tokens by relay, of root (`mailstrom auth login`)"),
+    ("$XDG_STATE_HOME/mailstrom-tokens", "OAuth tokens of everybody else"),
 )  # fmt: skip
 
 ENVIRONMENT = (
