@@ -71,10 +71,10 @@ class Tls:
     level: str = "may"  # none | may | encrypt | verify | dane
     require_tls: bool = False
     ca_file: str = ""
-    auth_loopback: bool = False
     client_cert: str = ""
     client_key: str = ""
     policy: Mapping[str, TlsPolicy] = {}
+    auth_loopback: bool = False
 
 
 @value
