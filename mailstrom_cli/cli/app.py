@@ -34,6 +34,7 @@ COMMANDS = {
     "show": ("show", "show", "Print a message as it will be sent, or what is recorded of it."),
     "check-spool": ("check_spool", "check_spool", "Tell what is wrong with the spool, and put it right."),
     "config": ("config", "config", "Show, check or write the configuration."),
+    "dkim": ("dkim", "dkim", "Make a key to sign mail with."),
     "sendmail": ("sendmail.command", "sendmail", "Take a message or a command line as sendmail does."),
     "demo": ("demo", "demo", "Watch the whole path on this machine, without network or set-up."),
 }

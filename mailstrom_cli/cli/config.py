@@ -12,7 +12,7 @@ from mailstrom_cli.cli.base import command
 from mailstrom_cli.cli.opening import refuse_empty
 from mailstrom_cli.cli.options import Option
 from mailstrom_cli.config.load import load
-from mailstrom_cli.config.problems import ConfigError
+from mailstrom_cli.config.problems import ConfigError, Problem
 from mailstrom_cli.config.verify import verify
 from mailstrom_cli.errors import CANT_CREATE, CONFIG, OK, MailstromError
 
@@ -49,6 +49,8 @@ def check(given: Given) -> int:
     try:
         loaded = _load(given)
         problems = verify(loaded)
+        if loaded.settings.dkim:
+            problems += _verify_keys(loaded)
     except ConfigError as error:
         problems = error.problems
     for problem in problems:
@@ -57,6 +59,31 @@ def check(given: Given) -> int:
         return CONFIG
     output.print_text(f"ok: {loaded.path or 'no configuration file'}")
     return OK
+
+
+def _verify_keys(loaded: Loaded) -> tuple[Problem, ...]:
+    """The keys of [dkim] that cannot be used; of those that should not be, a warning."""
+    from mailstrom_cli.dkim.keys import GOOD_BITS, NotInstalled
+    from mailstrom_cli.net.keys import read_key
+
+    problems = []
+    for domain, entry in loaded.settings.dkim.items():
+        name = f'dkim."{domain}".key_file'
+        where = loaded.source(name)
+        for path in entry.key_file:
+            try:
+                key = read_key(path)
+            except NotInstalled as error:
+                return (Problem(where, error.message, error.hint),)
+            except MailstromError as error:
+                problems.append(Problem(where, f"`{name}`: {error.message}", error.hint))
+            else:
+                if 0 < key.bits < GOOD_BITS:
+                    what = (
+                        f"`{name}`: {path} has only {key.bits} bits, and should have {GOOD_BITS} (RFC 8301)"
+                    )
+                    report.tell("warning", f"{where}: {what}")
+    return tuple(problems)
 
 
 @command("init", Option(("--force",), "Replace a file that is there."))

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @value
 class Key:
     """name: dotted, as in "smtp.timeout.connect"; "route[].via" is a key of each [[route]], "auth.*.username"
-    one of each [auth."HOST"]."""
+    one of each [auth."HOST"], "dkim.*.selector" one of each [dkim."DOMAIN"]."""
 
     name: str
     kind: Kind
@@ -29,10 +29,10 @@ class Key:
 
     @property
     def default(self) -> Any:
-        """None for the keys of [[route]] and [auth."HOST"] that have none."""
+        """None for the keys of [[route]], [auth."HOST"] and [dkim."DOMAIN"] that have none."""
         if self.name.startswith("auth.*."):
             return getattr(Auth(""), self.last) or None
-        if self.name.startswith("route[]."):
+        if self.repeated:
             return None
         held: Any = DEFAULTS
         for part in self.name.split("."):
@@ -41,8 +41,8 @@ class Key:
 
     @property
     def repeated(self) -> bool:
-        """Whether it is a key of [[route]] or of [auth."HOST"]."""
-        return self.name.startswith(("route[]", "auth.*"))
+        """Whether it is a key of [[route]], [auth."HOST"] or [dkim."DOMAIN"]."""
+        return self.name.startswith(("route[]", "auth.*", "dkim.*"))
 
     @property
     def last(self) -> str:
@@ -50,13 +50,34 @@ class Key:
 
     @property
     def variable(self) -> str:
-        """The environment variable; all routes have one together, and so have all credentials."""
+        """The environment variable; all routes have one together, and so have all credentials and all
+        signing keys."""
         name = self.name.partition(".*")[0].partition("[]")[0]
         return PREFIX + name.upper().replace(".", "_")
 
 
 TIMEOUT = kinds.duration()
 COUNT = kinds.integer(1, 1_000_000)
+
+
+def _selectors(held: object) -> tuple[str, ...]:
+    from mailstrom_cli.config.dkim import read_selectors
+
+    return read_selectors(held)
+
+
+def _key_files(held: object) -> tuple[str, ...]:
+    from mailstrom_cli.config.dkim import read_key_files
+
+    return read_key_files(held)
+
+
+def _one_or_more(held: tuple[str, ...]) -> str:
+    return kinds.toml_text(held if len(held) > 1 else held[0])
+
+
+SELECTORS = kinds.Kind('a selector such as "rsa-202611", or a list of them', _selectors, _one_or_more)
+KEY_FILES = kinds.Kind("an absolute path, or a list of them", _key_files, _one_or_more)
 
 KEYS = (
     Key("helo_name", kinds.HELO_NAME, 'the name given in EHLO; "" is this host\'s full name'),
@@ -74,6 +95,8 @@ KEYS = (
     Key("auth.*.password_command", kinds.WORDS, "a command that prints the password"),
     Key("auth.*.password_file", kinds.PATH, "or a file that holds it, with mode 0600"),
     Key("auth.*.mechanism", kinds.choice("auto", "plain", "login"), "auto, plain or login"),
+    Key("dkim.*.selector", SELECTORS, "published as SELECTOR._domainkey.DOMAIN; or a list of them"),
+    Key("dkim.*.key_file", KEY_FILES, "the private key in PEM, with mode 0600; or one a selector"),
     Key("tls.level", kinds.choice("none", "may", "encrypt", "verify"),
         "none, may (where offered, unverified), encrypt (always), verify (and the certificate is valid)"),
     Key("tls.ca_file", kinds.PATH, "certificate authorities to trust beside the system's, in PEM"),

@@ -36,6 +36,12 @@ EXAMPLES = {
         {"username": '"me"', "password_command": '["pass", "show", "smtp"]',
          "password_file": '"/etc/mailstrom/password"', "mechanism": '"auto"'},
     ),
+    "dkim.*": (
+        "DKIM by the domain of From (a table is for domains below its own, too): what signs mail as it leaves by "
+        + "SMTP or LMTP. `mailstrom dkim keygen DOMAIN` makes a key.",
+        '[dkim."example.org"]',
+        {"selector": '"rsa-202611"', "key_file": '"/etc/mailstrom/dkim.pem"'},
+    ),
 }  # fmt: skip
 
 
@@ -88,6 +94,7 @@ def in_force(loaded: Loaded) -> Iterator[tuple[Key, str, Any]]:
     groups: list[tuple[str, str, Any]] = [
         *(("route[].", f"route[{i}].", route) for i, route in enumerate(loaded.settings.route)),
         *(("auth.*.", f'auth."{host}".', auth) for host, auth in loaded.settings.auth.items()),
+        *(("dkim.*.", f'dkim."{domain}".', keys) for domain, keys in loaded.settings.dkim.items()),
     ]
     for pattern, name, item in groups:
         for key in KEYS:

@@ -41,6 +41,15 @@ class Auth:
 
 
 @value
+class Dkim:
+    """What mail from one domain is signed with: a selector and the file of a private key for each
+    signature."""
+
+    selector: tuple[str, ...]
+    key_file: tuple[str, ...]
+
+
+@value
 class Tls:
     level: str = "may"  # none | may | encrypt | verify
     ca_file: str = ""
@@ -132,7 +141,8 @@ class Sendmail:
 @value
 class Settings:
     """helo_name: "" means `config.load.host_name()`.  origin: "" means none.  spool: never "" once loaded.
-    auth: by next-hop host, in lower case.  aliases: by local name, in lower case."""
+    auth: by next-hop host, in lower case.  dkim: by domain, in A-labels and lower case.
+    aliases: by local name, in lower case."""
 
     helo_name: str = ""
     origin: str = ""
@@ -140,6 +150,7 @@ class Settings:
     spool: str = ""
     route: tuple[Route, ...] = ()
     auth: Mapping[str, Auth] = {}
+    dkim: Mapping[str, Dkim] = {}
     aliases: Mapping[str, tuple[str, ...]] = {}
     tls: Tls = Tls()
     dns: Dns = Dns()
@@ -157,7 +168,7 @@ PREFIX = "MAILSTROM_"  # of environment variables
 
 
 def build(changed: Mapping[str, Any]) -> Settings:
-    """The settings with these keys (dotted names, "route" and "auth") other than by default."""
+    """The settings with these keys (dotted names, "route", "auth" and "dkim") other than by default."""
     built: Settings = _build(DEFAULTS, "", changed)
     return built
 

@@ -25,6 +25,14 @@ if TYPE_CHECKING:
 
 LARGEST = 1 << 20  # octets of a configuration file; a device without an end is not read for ever
 BY_NAME = {key.name: key for key in KEYS}
+EXAMPLES = {
+    "MAILSTROM_ROUTE": ("route", '[{recipient = "*@example.net", via = "lmtp:///run/lmtp.sock"}]'),
+    "MAILSTROM_AUTH": (
+        "auth",
+        '{"smtp.example.org" = {username = "me", password_file = "/etc/mailstrom/password"}}',
+    ),
+    "MAILSTROM_DKIM": ("dkim", '{"example.org" = {selector = "s", key_file = "/etc/mailstrom/dkim.pem"}}'),
+}
 ELSEWHERE = "name a file in `password_file`, or a command in `password_command`; a password is not kept here"
 
 
@@ -103,26 +111,20 @@ def _wrong(where: str, what: str, hint: str | None = None) -> ConfigError:
 
 
 def read_variable(name: str, text: str, changed: Changed, sources: Sources, problems: list[Problem]) -> None:
-    """MAILSTROM_ROUTE and MAILSTROM_AUTH: a TOML value, which replaces what the file says. Every other name
-    is unknown here."""
+    """MAILSTROM_ROUTE, MAILSTROM_AUTH and MAILSTROM_DKIM: a TOML value, which replaces what the file says.
+    Every other name is unknown here."""
     from mailstrom_cli.config.problems import Problem, nearest_variable
 
-    tables = {"MAILSTROM_ROUTE": "route", "MAILSTROM_AUTH": "auth"}
-    if name not in tables:
+    if name not in EXAMPLES:
         known = {key.variable for key in KEYS} | {"MAILSTROM_CONFIG"}
         problems.append(Problem(name, "no such setting", nearest_variable(name, sorted(known))))
         return
-    table = tables[name]
+    table, example = EXAMPLES[name]
     try:
         held, _ = toml.read(f"{table} = {text}")
     except (ValueError, RecursionError):
         held = {}
     if list(held) != [table]:
-        example = (
-            '[{recipient = "*@example.net", via = "lmtp:///run/lmtp.sock"}]'
-            if table == "route"
-            else '{"smtp.example.org" = {username = "me", password_file = "/etc/mailstrom/password"}}'
-        )
         problems.append(Problem(name, f"`{table}` must be a value in TOML", f"write it as in {example}"))
         return
     for key in [key for key in sources if key.startswith(table)]:
@@ -167,6 +169,10 @@ class _Reader:
                 self.routes(item, here)
             elif key == "auth":
                 self.credentials(item, here)
+            elif key == "dkim":
+                from mailstrom_cli.config.dkim import read_domains
+
+                self.changed["dkim"] = read_domains(self, item, here)
             elif isinstance(item, dict) and not prefix:
                 from mailstrom_cli.config.problems import nearest_table
 
@@ -192,17 +198,18 @@ class _Reader:
         self.problem(path, f"`{_shown(name)}` is not a key", nearest_key(pattern))
 
     def items(self, held: Mapping[str, Any], path: Path, name: str, pattern: str) -> dict[str, Any]:
-        """The keys of one route, or of one next hop's credentials."""
+        """The keys of one route, of one next hop's credentials, or of one signing domain."""
         found = {}
         for last, item in held.items():
             if last == "password" and pattern == "auth.*.":
                 self.problem((*path, last), f"`{name}password` is not a key", ELSEWHERE)
             elif pattern + last in BY_NAME:
                 found[last] = self.setting(BY_NAME[pattern + last], name + last, item, (*path, last))
-            elif pattern == "auth.*." and isinstance(item, dict):
-                host = _dotted_host([str(path[-1]), last], item)
+            elif pattern in ("auth.*.", "dkim.*.") and isinstance(item, dict):
+                host, table = _dotted_host([str(path[-1]), last], item), pattern.partition(".")[0]
+                what = "host" if table == "auth" else "domain"
                 self.problem(
-                    (*path, last), f"`{name}{last}` is not a key", f'quote the host: [auth."{host}"]'
+                    (*path, last), f"`{name}{last}` is not a key", f'quote the {what}: [{table}."{host}"]'
                 )
             else:
                 self.unknown((*path, last), name + last, pattern + last)

@@ -13,6 +13,14 @@ if TYPE_CHECKING:
     from mailstrom_cli.transport.base import Transport
 
 
+def check_signing(settings: Settings) -> None:
+    """Raises MailstromError where mail is to be signed and what signs is not installed."""
+    if settings.dkim:
+        from mailstrom_cli.dkim.keys import check_installed
+
+        check_installed()
+
+
 class Transports:
     """Call it with a scheme; close it at the end. Raises MailstromError for settings that cannot be used."""
 
@@ -20,6 +28,7 @@ class Transports:
         self._settings = replace(settings, helo_name=settings.helo_name or host_name())
         self._rng = rng
         self._made: dict[str, Transport] = {}
+        check_signing(settings)
         for via in (*settings.via, *(via for route in settings.route for via in route.via)):
             self(via.scheme)
 

@@ -12,6 +12,7 @@ from mailstrom_cli.config.schema import (
     DEFAULTS,
     GROUPS,
     Auth,
+    Dkim,
     Route,
     Settings,
     build,
@@ -34,8 +35,9 @@ def leaves(held: Any, prefix: str = "") -> Iterator[str]:
 
 
 def test_every_field_has_one_key() -> None:
-    expected = {*leaves(DEFAULTS)} - {"route", "auth"}
+    expected = {*leaves(DEFAULTS)} - {"route", "auth", "dkim"}
     expected |= {f"route[].{name}" for name in fields(Route)} | {f"auth.*.{name}" for name in fields(Auth)}
+    expected |= {f"dkim.*.{name}" for name in fields(Dkim)}
     names = [key.name for key in KEYS]
     assert sorted(names) == sorted(expected)
 
@@ -58,6 +60,7 @@ def test_every_key_has_help_and_a_variable_of_its_own() -> None:
     assert variables["via"] == "MAILSTROM_VIA"
     assert variables["route[].via"] == "MAILSTROM_ROUTE"
     assert variables["auth.*.username"] == "MAILSTROM_AUTH"
+    assert variables["dkim.*.selector"] == "MAILSTROM_DKIM"
 
 
 def test_build_changes_what_is_named_and_nothing_else() -> None:
