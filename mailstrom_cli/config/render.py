@@ -37,8 +37,7 @@ EXAMPLES = {
          "password_file": '"/etc/mailstrom/password"', "mechanism": '"auto"'},
     ),
     "dkim.*": (
-        "DKIM by the domain of From (a table is for domains below its own, too): what signs mail as it leaves by "
-        + "SMTP or LMTP. `mailstrom dkim keygen DOMAIN` makes a key.",
+        "DKIM, by the domain of From or one above it; `mailstrom dkim keygen DOMAIN` makes a key.",
         '[dkim."example.org"]',
         {"selector": '"rsa-202611"', "key_file": '"/etc/mailstrom/dkim.pem"'},
     ),

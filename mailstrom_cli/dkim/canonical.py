@@ -47,12 +47,14 @@ class RelaxedBody:
         self._line_ends += ends
 
     def digest(self) -> bytes:
-        """SHA-256. The last line ends here, whether or not it has its CRLF; an empty body is none."""
-        if rest := self._held.rstrip(b" "):
+        """SHA-256, of a body that ends here, the last line with or without its CRLF; nothing comes after."""
+        rest, self._held = self._held.rstrip(b" "), b""
+        if rest:
             self._add(rest)
+        ended = self._hash.copy()
         if not self._empty:
-            self._hash.update(CRLF)
-        return self._hash.digest()
+            ended.update(CRLF)
+        return ended.digest()
 
     def _add(self, text: bytes) -> None:
         while self._line_ends:
