@@ -86,6 +86,7 @@ class Sender:
         opener: Callable[[], BinaryIO] | None = None,
         attempts: int = 0,
         domain: str = "example.test",
+        id: str = "0123456789abcdef",
         **envelope: Any,
     ) -> list[Result]:
         """The same on the loop of this sender."""
@@ -93,7 +94,7 @@ class Sender:
         described: dict[str, Any] = {"reverse_path": "ann@example.org", "message_id": "<1@example.org>",
                                      "size": len(message), **envelope}  # fmt: skip
         job = Job(
-            "0123456789abcdef",
+            id,
             Envelope(recipients=to, **described),
             to,
             domain,
