@@ -63,18 +63,20 @@ def check(given: Given) -> int:
 
 def _verify_keys(loaded: Loaded) -> tuple[Problem, ...]:
     """The keys of [dkim] that cannot be used; of those that should not be, a warning."""
-    from mailstrom_cli.dkim.keys import GOOD_BITS, NotInstalled
+    from mailstrom_cli.dkim.keys import GOOD_BITS, NotInstalled, check_installed
     from mailstrom_cli.net.keys import read_key
 
-    problems = []
+    problems: list[Problem] = []
     for domain, entry in loaded.settings.dkim.items():
         name = f'dkim."{domain}".key_file'
         where = loaded.source(name)
+        try:
+            check_installed()
+        except NotInstalled as error:
+            return (Problem(where, error.message, error.hint),)
         for path in entry.key_file:
             try:
                 key = read_key(path)
-            except NotInstalled as error:
-                return (Problem(where, error.message, error.hint),)
             except MailstromError as error:
                 problems.append(Problem(where, f"`{name}`: {error.message}", error.hint))
             else:

@@ -28,6 +28,7 @@ Mode v
 Syslog no
 ResolverConfiguration {folder}/unbound.conf
 TemporaryDirectory {folder}
+MaximumSignaturesToVerify 10
 """
 
 
