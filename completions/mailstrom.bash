@@ -7,12 +7,12 @@ _mailstrom() {
   for ((i = 1; i < COMP_CWORD; i++)); do
     if ((skip)); then skip=0; continue; fi
     case "${COMP_WORDS[i]}" in
-      --at|--attach|--bcc|--cc|--config|--envid|--expires|--from|--header|--html|--key|--mbox|--notify|--reply-to|--ret|--spool|--state|--subject|--to|--via|-a|-f|-s|-t) skip=1 ;;
+      --at|--attach|--bcc|--bits|--cc|--config|--envid|--expires|--from|--header|--html|--key|--mbox|--notify|--out|--reply-to|--ret|--selector|--spool|--state|--subject|--to|--type|--via|-a|-f|-s|-t) skip=1 ;;
       -*) ;;
       *)
         case "$command" in
           "") command="${COMP_WORDS[i]}" ;;
-          "auth"|"config") command="$command ${COMP_WORDS[i]}" ;;
+          "auth"|"config"|"dkim") command="$command ${COMP_WORDS[i]}" ;;
         esac ;;
     esac
   done
@@ -20,12 +20,13 @@ _mailstrom() {
     case "$prev" in
       --ret) COMPREPLY=($(compgen -W "full hdrs" -- "$cur")) ;;
       --state) COMPREPLY=($(compgen -W "queued deferred delivered failed all" -- "$cur")) ;;
-      --attach|--config|--html|--mbox|--spool|-a) COMPREPLY=($(compgen -f -- "$cur")); compopt -o filenames 2>/dev/null ;;
+      --type) COMPREPLY=($(compgen -W "rsa ed25519" -- "$cur")) ;;
+      --attach|--config|--html|--mbox|--out|--spool|-a) COMPREPLY=($(compgen -f -- "$cur")); compopt -o filenames 2>/dev/null ;;
     esac
     return
   fi
   case "$command" in
-    "") words="submit send status queue flush run hold release retry cancel show check-spool auth config sendmail demo --config --spool --via -v --verbose -q --quiet --version -h --help" ;;
+    "") words="submit send status queue flush run hold release retry cancel show check-spool auth config dkim sendmail demo --config --spool --via -v --verbose -q --quiet --version -h --help" ;;
     "submit") words="-f --from -t --to --at --expires --key --notify --ret --envid --mbox --wait --check --json -v --verbose -q --quiet -h --help --wait=" ;;
     "send") words="-t --to --cc --bcc -f --from --reply-to -s --subject -a --attach --html --header --at --expires --key --notify --ret --envid --wait --json -v --verbose -q --quiet -h --help --wait=" ;;
     "status") words="--wait --recent --json -v --verbose -q --quiet -h --help --wait=" ;;
@@ -44,6 +45,8 @@ _mailstrom() {
     "config check") words="-v --verbose -q --quiet -h --help" ;;
     "config init") words="--force -v --verbose -q --quiet -h --help" ;;
     "config show") words="--json -v --verbose -q --quiet -h --help" ;;
+    "dkim") words="keygen -h --help" ;;
+    "dkim keygen") words="--selector --type --bits --out -v --verbose -q --quiet -h --help" ;;
     "sendmail") words="--help" ;;
     "demo") words="-v --verbose -q --quiet -h --help" ;;
   esac

@@ -22,7 +22,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 CLOCK_AND_CHANCE = {"datetime", "random", "secrets"}
 TIMELESS = {"gmtime", "strftime", "struct_time"}  # what a pure function may use of `time`: no clock is read
-PURE = ("mail", "policy", "smtp", "config")
+PURE = ("mail", "policy", "smtp", "dkim", "config")
 NETWORK = {"socket", "ssl", "dns", "selectors", "smtplib", "socketserver"}
 MACHINE = {
     "threading",
@@ -47,6 +47,7 @@ FORBIDDEN = {
     "mail": CLOCK_AND_CHANCE | NETWORK | MACHINE | FACE | {"os", "io", "logging", "tomllib"},
     "policy": CLOCK_AND_CHANCE | NETWORK | MACHINE | FACE | {"os", "io", "logging", "tomllib"},
     "smtp": CLOCK_AND_CHANCE | NETWORK | MACHINE | FACE | {"os", "io", "logging", "tomllib"},
+    "dkim": CLOCK_AND_CHANCE | NETWORK | MACHINE | FACE | {"os", "io", "logging", "tomllib"},
     "config": CLOCK_AND_CHANCE | NETWORK | MACHINE | FACE,
     "store": NETWORK | FACE | {"subprocess", "multiprocessing", "asyncio", "tempfile", "shutil"},
     "net": FACE | {"fcntl", "filelock", "tempfile", "shutil"},

@@ -11,7 +11,7 @@ from mailstrom_cli.cli import output, report
 from mailstrom_cli.cli.base import command
 from mailstrom_cli.cli.opening import read_settings
 from mailstrom_cli.cli.options import Option
-from mailstrom_cli.config.problems import ConfigError
+from mailstrom_cli.config.problems import ConfigError, Problem
 from mailstrom_cli.config.verify import verify
 from mailstrom_cli.errors import CANT_CREATE, CONFIG, OK, MailstromError
 
@@ -37,6 +37,8 @@ def check(given: Given) -> int:
     try:
         loaded = read_settings(given.config, given.spool, given.via)
         problems = verify(loaded)
+        if loaded.settings.dkim:
+            problems += _verify_keys(loaded)
     except ConfigError as error:
         problems = error.problems
     for problem in problems:
@@ -45,6 +47,33 @@ def check(given: Given) -> int:
         return CONFIG
     output.print_text(f"ok: {loaded.path or 'no configuration file'}")
     return OK
+
+
+def _verify_keys(loaded: Loaded) -> tuple[Problem, ...]:
+    """The keys of [dkim] that cannot be used; of those that should not be, a warning."""
+    from mailstrom_cli.dkim.keys import GOOD_BITS, NotInstalled, check_installed
+    from mailstrom_cli.net.keys import read_key
+
+    problems: list[Problem] = []
+    for domain, entry in loaded.settings.dkim.items():
+        name = f'dkim."{domain}".key_file'
+        where = loaded.source(name)
+        try:
+            check_installed()
+        except NotInstalled as error:
+            return (Problem(where, error.message, error.hint),)
+        for path in entry.key_file:
+            try:
+                key = read_key(path)
+            except MailstromError as error:
+                problems.append(Problem(where, f"`{name}`: {error.message}", error.hint))
+            else:
+                if 0 < key.bits < GOOD_BITS:
+                    what = (
+                        f"`{name}`: {path} has only {key.bits} bits, and should have {GOOD_BITS} (RFC 8301)"
+                    )
+                    report.tell("warning", f"{where}: {what}")
+    return tuple(problems)
 
 
 @command("init", Option(("--force",), "Replace a file that is there."))

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 @value
 class Key:
     """name: dotted, as in "smtp.timeout.connect"; "route[].via" is a key of each [[route]], "auth.*.username"
-    one of each [auth."HOST"], "tls.policy.*.level" one of each [tls.policy."NAME"]."""
+    one of each [auth."HOST"], "tls.policy.*.level" of each [tls.policy."NAME"], "dkim.*.selector" of each
+    [dkim."DOMAIN"]."""
 
     name: str
     kind: Kind
@@ -29,7 +30,7 @@ class Key:
 
     @property
     def default(self) -> Any:
-        """None for the keys of [[route]], [auth."HOST"] and [tls.policy."NAME"] that have none."""
+        """None for the keys of [[route]], [auth."HOST"], [tls.policy."NAME"] and [dkim."DOMAIN"] that have none."""
         if self.name.startswith("auth.*."):
             return getattr(Auth(""), self.last) or None
         if self.repeated:
@@ -41,8 +42,8 @@ class Key:
 
     @property
     def repeated(self) -> bool:
-        """Whether it is a key of [[route]], [auth."HOST"] or [tls.policy."NAME"]."""
-        return self.name.startswith(("route[]", "auth.*", "tls.policy.*"))
+        """Whether it is a key of [[route]], [auth."HOST"], [tls.policy."NAME"] or [dkim."DOMAIN"]."""
+        return self.name.startswith(("route[]", "auth.*", "tls.policy.*", "dkim.*"))
 
     @property
     def last(self) -> str:
@@ -51,7 +52,7 @@ class Key:
     @property
     def variable(self) -> str:
         """The environment variable; all routes have one together, and so have all credentials and all
-        policies."""
+        policies and all signing keys."""
         name = self.name.partition(".*")[0].partition("[]")[0]
         return PREFIX + name.upper().replace(".", "_")
 
@@ -96,6 +97,26 @@ def _fingerprints(held: object) -> tuple[str, ...]:
 MATCH = kinds.Kind("a host name, or a list of them; *.domain is every host below it", _match)
 FINGERPRINTS = kinds.Kind("a SHA-256 in hexadecimal, or a list of them", _fingerprints)
 
+
+def _selectors(held: object) -> tuple[str, ...]:
+    from mailstrom_cli.config.dkim import read_selectors
+
+    return read_selectors(held)
+
+
+def _key_files(held: object) -> tuple[str, ...]:
+    from mailstrom_cli.config.dkim import read_key_files
+
+    return read_key_files(held)
+
+
+def _one_or_more(held: tuple[str, ...]) -> str:
+    return kinds.toml_text(held if len(held) > 1 else held[0])
+
+
+SELECTORS = kinds.Kind('a selector such as "rsa-202611", or a list of them', _selectors, _one_or_more)
+KEY_FILES = kinds.Kind("an absolute path, or a list of them", _key_files, _one_or_more)
+
 KEYS = (
     Key("helo_name", kinds.HELO_NAME, 'the name given in EHLO; "" is this host\'s full name'),
     Key("origin", kinds.DOMAIN, 'the domain that completes bare local parts; "" completes none'),
@@ -128,6 +149,8 @@ KEYS = (
     Key("auth.*.token_endpoint", ENDPOINT, "where tokens are given"),
     Key("auth.*.token_file", kinds.PATH, "where they are kept, with mode 0600; without it HOST.json in "
         "/var/lib/mailstrom-tokens for root, and in $XDG_STATE_HOME/mailstrom-tokens for everybody else"),
+    Key("dkim.*.selector", SELECTORS, "published as SELECTOR._domainkey.DOMAIN; or a list of them"),
+    Key("dkim.*.key_file", KEY_FILES, "the private key in PEM, with mode 0600; or one a selector"),
     Key("tls.level", LEVEL, "none, may (where offered, unverified), encrypt (always), verify (and the "
         "certificate is valid), dane (TLSA records where the zone is signed and has them, else as may)"),
     Key("tls.require_tls", kinds.FLAG, "true: at least encrypt, whatever the levels say"),

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from mailstrom_cli.config.kinds import Kind
 
-NAMED_TABLES = (*TABLES, "route", "auth", "tls.policy")
+NAMED_TABLES = (*TABLES, "route", "auth", "tls.policy", "dkim")
 EVERY_KEY = "`mailstrom config init FILE` writes a file with every key"
 
 
@@ -68,7 +68,7 @@ def nearest_key(unknown: str) -> str:
     from difflib import get_close_matches
 
     table, leaf = _split(unknown)
-    repeated = table in ("route[]", "auth.*", "tls.policy.*")
+    repeated = table in ("route[]", "auth.*", "tls.policy.*", "dkim.*")
     beside = {k.last: k.last if repeated else k.name for k in KEYS if _split(k.name)[0] == table}
     beside |= {_split(name)[1]: name for name in NAMED_TABLES if _split(name)[0] == table}
     found = [beside[match] for match in get_close_matches(leaf, beside, 1, 0.6 if repeated else 0.7)]

@@ -48,6 +48,11 @@ EXAMPLES = {
          "fingerprints": f'["{"0a" * 32}"]', "ca_file": '"/etc/mailstrom/ca.pem"',
          "client_cert": '"/etc/mailstrom/client.pem"', "client_key": '"/etc/mailstrom/client.key"'},
     ),
+    "dkim.*": (
+        "DKIM, by the domain of From or one above it; `mailstrom dkim keygen DOMAIN` makes a key.",
+        '[dkim."example.org"]',
+        {"selector": '"rsa-202611"', "key_file": '"/etc/mailstrom/dkim.pem"'},
+    ),
 }  # fmt: skip
 SHOWN = {
     "password_credential": '"smtp"', "password_keyring": '"mailstrom"', "oauth": '"microsoft"',
@@ -113,6 +118,7 @@ def in_force(loaded: Loaded) -> Iterator[tuple[Key, str, Any]]:
         *(("route[].", f"route[{i}].", route) for i, route in enumerate(loaded.settings.route)),
         *(("auth.*.", f'auth."{host}".', auth) for host, auth in loaded.settings.auth.items()),
         *(("tls.policy.*.", f'tls.policy."{n}".', held) for n, held in loaded.settings.tls.policy.items()),
+        *(("dkim.*.", f'dkim."{domain}".', keys) for domain, keys in loaded.settings.dkim.items()),
     ]
     for pattern, name, item in groups:
         for key in KEYS:

@@ -65,6 +65,15 @@ class TlsPolicy:
 
 
 @value
+class Dkim:
+    """What mail from one domain is signed with: a selector and the file of a private key for each
+    signature."""
+
+    selector: tuple[str, ...]
+    key_file: tuple[str, ...]
+
+
+@value
 class Tls:
     """policy: by destination, in A-labels and lower case."""
 
@@ -163,7 +172,8 @@ class Sendmail:
 @value
 class Settings:
     """helo_name: "" means `config.load.host_name()`.  origin: "" means none.  spool: never "" once loaded.
-    auth: by next-hop host, in lower case.  aliases: by local name, in lower case."""
+    auth: by next-hop host, in lower case.  dkim: by domain, in A-labels and lower case.
+    aliases: by local name, in lower case."""
 
     helo_name: str = ""
     origin: str = ""
@@ -171,6 +181,7 @@ class Settings:
     spool: str = ""
     route: tuple[Route, ...] = ()
     auth: Mapping[str, Auth] = {}
+    dkim: Mapping[str, Dkim] = {}
     aliases: Mapping[str, tuple[str, ...]] = {}
     tls: Tls = Tls()
     dns: Dns = Dns()
@@ -188,7 +199,8 @@ PREFIX = "MAILSTROM_"  # of environment variables
 
 
 def build(changed: Mapping[str, Any]) -> Settings:
-    """The settings with these keys (dotted names, "route", "auth" and "tls.policy") other than by default."""
+    """The settings with these keys (dotted names, "route", "auth", "tls.policy" and "dkim") other than by
+    default."""
     built: Settings = _build(DEFAULTS, "", changed)
     return built
 

@@ -34,6 +34,7 @@ EXAMPLES = {
         '{"smtp.example.org" = {username = "me", password_file = "/etc/mailstrom/password"}}',
     ),
     "MAILSTROM_TLS_POLICY": ("tls.policy", '{"*.example.net" = {level = "verify"}}'),
+    "MAILSTROM_DKIM": ("dkim", '{"example.org" = {selector = "s", key_file = "/etc/mailstrom/dkim.pem"}}'),
 }
 ELSEWHERE = "name a file in `password_file`, or a command in `password_command`; a password is not kept here"
 
@@ -113,7 +114,7 @@ def _wrong(where: str, what: str, hint: str | None = None) -> ConfigError:
 
 
 def read_variable(name: str, text: str, changed: Changed, sources: Sources, problems: list[Problem]) -> None:
-    """MAILSTROM_ROUTE, MAILSTROM_AUTH and MAILSTROM_TLS_POLICY: a TOML value, which replaces what the file
+    """MAILSTROM_ROUTE, MAILSTROM_AUTH and the others of EXAMPLES: a TOML value, which replaces what the file
     says. Every other name is unknown here."""
     from mailstrom_cli.config.problems import Problem, nearest_variable
 
@@ -179,6 +180,10 @@ class _Reader:
                 from mailstrom_cli.config.protection import read_policies
 
                 self.changed[key] = read_policies(self, item, here)
+            elif key == "dkim":
+                from mailstrom_cli.config.dkim import read_domains
+
+                self.changed[key] = read_domains(self, item, here)
             elif isinstance(item, dict) and not prefix:
                 from mailstrom_cli.config.problems import nearest_table
 
@@ -204,7 +209,8 @@ class _Reader:
         self.problem(path, f"`{_shown(name)}` is not a key", nearest_key(pattern))
 
     def items(self, held: Mapping[str, Any], path: Path, name: str, pattern: str) -> dict[str, Any]:
-        """The keys of one route, of one next hop's credentials, or of one destination's protection."""
+        """The keys of one route, of one next hop's credentials, of one destination's protection, or of one
+        signing domain."""
         found = {}
         for last, item in held.items():
             if last == "password" and pattern == "auth.*.":
@@ -213,8 +219,9 @@ class _Reader:
                 found[last] = self.setting(BY_NAME[pattern + last], name + last, item, (*path, last))
             elif pattern != "route[]." and isinstance(item, dict):
                 host, table = _dotted_host([str(path[-1]), last], item), pattern.removesuffix(".*.")
+                what = "domain" if table == "dkim" else "host"
                 self.problem(
-                    (*path, last), f"`{name}{last}` is not a key", f'quote the host: [{table}."{host}"]'
+                    (*path, last), f"`{name}{last}` is not a key", f'quote the {what}: [{table}."{host}"]'
                 )
             else:
                 self.unknown((*path, last), name + last, pattern + last)

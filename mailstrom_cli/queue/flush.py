@@ -20,7 +20,7 @@ from mailstrom_cli.queue.stopping import stopped_by_signals
 from mailstrom_cli.queue.trigger import ALL, flush_lines
 from mailstrom_cli.queue.trouble import of_the_loop
 from mailstrom_cli.store.base import SWEPT
-from mailstrom_cli.transport.registry import Transports
+from mailstrom_cli.transport.registry import Transports, check_signing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -71,6 +71,7 @@ def flush(
             limit = PATIENCE if seconds is None else seconds
             if _wait_for_run(store, before, time.monotonic() + limit):
                 return
+    check_signing(settings)  # before there are several processes, each of which would say so
     fitted = fitting(settings)
     count = worthwhile(len(todo), fitted) if may_fork and on_result is None else 1
     work = partial(_deliver, share(fitted, count), store, portions(todo, count), insist, on_result, seconds)

@@ -47,10 +47,11 @@ class NotRecorded(Exception):
 class Job:
     """Some recipients of one message on their way to one next hop.
 
-    domain: theirs, for mx.  open_message: the message exactly as it is sent.
+    domain: theirs, for mx.  open_message: the message as it leaves, but for signatures.
     final: to be told of results that nothing will change while the job goes on for others; what a server has
     taken is on record before the next one is asked. Raises NotRecorded.
     progress: to be told OPENING, OPEN and SENT, as often as it comes to that.
+    form: what the message was converted to, "" as it is stored; with the id it says which octets these are.
     """
 
     id: str
@@ -61,6 +62,7 @@ class Job:
     final: Callable[[Sequence[Result]], Awaitable[None]]
     circumstances: Circumstances
     progress: Callable[[str], None] = nobody
+    form: str = ""
 
 
 class Transport(Protocol):

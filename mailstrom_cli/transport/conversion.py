@@ -102,6 +102,11 @@ class Conversion:
         self.ascii = "SMTPUTF8" in lacking and beyond
         self.content = "8BITMIME" in lacking and envelope.body == "8bitmime"
 
+    @property
+    def form(self) -> str:
+        """What it is converted to, in words."""
+        return " and ".join(["7-bit content"] * self.content + ["an ASCII header"] * self.ascii)
+
     def suited(self, recipients: Sequence[Recipient]) -> tuple[Recipient, ...]:
         """Those whom the message can be sent to, converted."""
         if self.ascii and ascii_address(self._job.envelope.reverse_path) is None:
@@ -147,14 +152,14 @@ class Conversion:
             recipients=tuple([replace(r, address=self._form(r.address)) for r in recipients]),
             open_message=lambda: io.BufferedReader(Converted(job.open_message(), self)),
             final=final,
+            form=self.form,
         )
 
     def original(self, address: str, told: Result, facts: Facts) -> Result:
         """A result for the recipient as it was given, saying that the message was converted."""
         if told.code is None:
             return replace(told, address=address)
-        forms = ["7-bit content"] * self.content + ["an ASCII header"] * self.ascii
-        note = f"converted to {' and '.join(forms)}"
+        note = f"converted to {self.form}"
         if self.content and facts.signed:
             note += ", which breaks its DKIM signature"
         return replace(told, address=address, text=f"{told.text} ({note})")

@@ -14,6 +14,14 @@ if TYPE_CHECKING:
     from mailstrom_cli.transport.base import Transport
 
 
+def check_signing(settings: Settings) -> None:
+    """Raises MailstromError where mail is to be signed and what signs is not installed."""
+    if settings.dkim:
+        from mailstrom_cli.dkim.keys import check_installed
+
+        check_installed()
+
+
 class Transports:
     """Call it with a scheme; close it at the end. Raises MailstromError for settings that cannot be used."""
 
@@ -22,6 +30,7 @@ class Transports:
         self._rng = rng
         self._made: dict[str, Transport] = {}
         self._resolver: Resolver | None = None
+        check_signing(settings)
         for via in (*settings.via, *(via for route in settings.route for via in route.via)):
             self(via.scheme)
 

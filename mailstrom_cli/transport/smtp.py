@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from mailstrom_cli.smtp.auth import Credentials
     from mailstrom_cli.smtp.dialog import Answer
     from mailstrom_cli.transport.base import Job
+    from mailstrom_cli.transport.signing import Signing
     from mailstrom_cli.transport.ways import Way
 
 MAX_SESSIONS = 2
@@ -59,6 +60,7 @@ class SmtpTransport:
             self._contexts.check(tls.asked(settings.tls, name))  # a wrong file is told at the start
         self._ways = Ways(settings, resolver)
         self._logins = Logins(settings)
+        self._signing = _signing(settings)
         self._pool = Pool(settings.limits.messages_per_connection, settings.limits.connections)
 
     async def close(self) -> None:
@@ -72,7 +74,12 @@ class SmtpTransport:
         if not targets:
             verdict = classify.lookup(told, relay=via.scheme != "mx")
             return [result(r.address, verdict) for r in job.recipients]
-        outcome, transcript, sessions = Outcome(job), [], 0
+        try:
+            outcome = Outcome(job if self._signing is None else await self._signing.signed(job))
+        except OSError as error:
+            verdict = classify.failure(unreadable(error), job.circumstances)
+            return [result(r.address, verdict) for r in job.recipients]
+        transcript, sessions = [], 0
         for target in targets:
             circumstances = replace(job.circumstances, tls_required=True, relay=via.scheme != "mx")
             try:
@@ -257,6 +264,15 @@ class SmtpTransport:
             if passed_on:
                 self._pool.give(session)
         return answers, None if passed_on else session
+
+
+def _signing(settings: Settings) -> Signing | None:
+    """None where nothing is signed, and what would sign is not loaded."""
+    if not settings.dkim:
+        return None
+    from mailstrom_cli.transport.signing import Signing
+
+    return Signing(settings.dkim)
 
 
 def _stale(answer: Answer) -> bool:

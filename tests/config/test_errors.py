@@ -38,7 +38,7 @@ FILES = {
     "smtp.timeout.conect = 1": [
         "1: `smtp.timeout.conect` is not a key | did you mean `smtp.timeout.connect`?"
     ],
-    '[dkim."example.org"]\nselector = "x"': [f"1: `dkim` is not a table | {LISTS}"],
+    '[hooks]\ncommand = "x"': [f"1: `hooks` is not a table | {LISTS}"],
     '[tsl]\nlevel = "may"': ["1: `tsl` is not a table | did you mean [tls]?"],
     "[rety]\nmax_age = 5": ["1: `rety` is not a table | did you mean [retry]?"],
     "retry.max_age = 5": ["1: `retry.max_age`: 5 has no unit; write 90s, 5m, 2h or 5d"],
@@ -269,6 +269,54 @@ FILES = {
     ],
     '[auth.relay]\nusername = "me"\npassword_file = "/p"\n[auth.Relay]\nusername = "me"': [
         '4: "Relay" in `auth` is there twice, in another case of letters'
+    ],
+    # signing keys
+    'dkim = "x"': ['1: `dkim` is a table by domain | write [dkim."example.org"]'],
+    'dkim.example = "x"': [
+        (
+            '1: `dkim` is a table by domain, and "example" in it is not a table '
+            '| write [dkim."example.org"], and its keys in the lines below'
+        )
+    ],
+    '[dkim.example.org]\nselector = "x"\nkey_file = "/k"': [
+        '1: `dkim."example".org` is not a key | quote the domain: [dkim."example.org"]'
+    ],
+    '[dkim."a..b"]\nselector = "x"\nkey_file = "/k"': [
+        '1: "a..b" in `dkim`: the domain `a..b` has a dot at its start or two in a row'
+    ],
+    '[dkim."[192.0.2.1]"]\nselector = "x"\nkey_file = "/k"': [
+        '1: "[192.0.2.1]" in `dkim`: "[192.0.2.1]" is no domain'
+    ],
+    '[dkim.a]\nselector = "x"': ['1: `dkim."a"` lacks `key_file`'],
+    '[dkim.a]\nkey_file = "/k"': ['1: `dkim."a"` lacks `selector`'],
+    '[dkim.a]\nselektor = "x"': ['2: `dkim."a".selektor` is not a key | did you mean `selector`?'],
+    '[dkim.a]\nselector = "a_b"\nkey_file = "/k"': [
+        '2: `dkim."a".selector` must be a selector such as "rsa-202611", or a list of them, not "a_b"'
+    ],
+    '[dkim.a]\nselector = []\nkey_file = ["/k", 1]': [
+        (
+            '2: `dkim."a".selector` must be a selector such as "rsa-202611", or a list of them, '
+            "not an empty list"
+        ),
+        '3: `dkim."a".key_file` must be an absolute path, or a list of them, not this list',
+    ],
+    '[dkim.a]\nselector = "x"\nkey_file = "k"': [
+        '3: `dkim."a".key_file`: "k" is not an absolute path; it may begin with ~/'
+    ],
+    '[dkim.a]\nselector = ["x", "y"]\nkey_file = "/k"': [
+        (
+            '1: `dkim."a"` has 2 selectors and 1 key file '
+            "| write as many of the one as of the other, in the same order"
+        )
+    ],
+    '[dkim.a]\nselector = ["x", "X"]\nkey_file = ["/k", "/l"]': [
+        '1: `dkim."a"` has one selector for two keys | give each key a selector of its own'
+    ],
+    '[dkim.a]\nselector = "x"\nkey_file = "/k"\n[dkim.A]\nselector = "x"\nkey_file = "/k"': [
+        '4: "A" in `dkim` is there twice, in other letters'
+    ],
+    f'[dkim."{".".join(["a" * 61] * 4)}"]\nselector = "x"\nkey_file = "/k"': [
+        (f'1: `dkim."{".".join(["a" * 61] * 4)}"`: with the selector it is too long for a name in the DNS')
     ],
     # across keys
     '[retry]\nbase_delay = "7h"': ["2: `retry.max_delay` (6h) is shorter than `retry.base_delay` (7h)"],

@@ -10,7 +10,7 @@ from mailstrom_cli.config.keys import KEYS
 from mailstrom_cli.config.load import Loaded, load
 from mailstrom_cli.config.places import default_spool
 from mailstrom_cli.config.render import as_json, show, template
-from mailstrom_cli.config.schema import Auth, build
+from mailstrom_cli.config.schema import Auth, Dkim, build
 from mailstrom_cli.values import replace
 
 if TYPE_CHECKING:
@@ -77,6 +77,7 @@ def test_the_examples_of_the_template_have_every_key_and_load_without_the_second
     loaded = read(tmp_path, one)
     assert loaded.settings.auth == {"smtp.example.org": Auth("me", ("pass", "show", "smtp"))}
     assert loaded.settings.tls.policy["*.example.net"].match == ("mx.example.net", "*.example.com")
+    assert loaded.settings.dkim == {"example.org": Dkim(("rsa-202611",), ("/etc/mailstrom/dkim.pem",))}
     assert len(loaded.settings.route) == 1
 
 

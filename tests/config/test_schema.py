@@ -12,6 +12,7 @@ from mailstrom_cli.config.schema import (
     DEFAULTS,
     GROUPS,
     Auth,
+    Dkim,
     Route,
     Settings,
     TlsPolicy,
@@ -35,9 +36,10 @@ def leaves(held: Any, prefix: str = "") -> Iterator[str]:
 
 
 def test_every_field_has_one_key() -> None:
-    expected = {*leaves(DEFAULTS)} - {"route", "auth", "tls.policy"}
+    expected = {*leaves(DEFAULTS)} - {"route", "auth", "tls.policy", "dkim"}
     expected |= {f"route[].{name}" for name in fields(Route)} | {f"auth.*.{name}" for name in fields(Auth)}
     expected |= {f"tls.policy.*.{name}" for name in fields(TlsPolicy)}
+    expected |= {f"dkim.*.{name}" for name in fields(Dkim)}
     names = [key.name for key in KEYS]
     assert sorted(names) == sorted(expected)
 
@@ -61,6 +63,7 @@ def test_every_key_has_help_and_a_variable_of_its_own() -> None:
     assert variables["route[].via"] == "MAILSTROM_ROUTE"
     assert variables["auth.*.username"] == "MAILSTROM_AUTH"
     assert variables["tls.policy.*.level"] == "MAILSTROM_TLS_POLICY"
+    assert variables["dkim.*.selector"] == "MAILSTROM_DKIM"
 
 
 def test_build_changes_what_is_named_and_nothing_else() -> None:

@@ -110,6 +110,7 @@ class Sender:
         attempts: int = 0,
         forced: bool = False,
         domain: str = "example.test",
+        id: str = "0123456789abcdef",
         **envelope: Any,
     ) -> list[Result]:
         """The same on the loop of this sender."""
@@ -117,7 +118,7 @@ class Sender:
         described: dict[str, Any] = {"reverse_path": "ann@example.org", "message_id": "<1@example.org>",
                                      "size": len(message), **envelope}  # fmt: skip
         job = Job(
-            "0123456789abcdef",
+            id,
             Envelope(recipients=to, **described),
             to,
             domain,
