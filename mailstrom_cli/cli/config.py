@@ -17,6 +17,7 @@ from mailstrom_cli.errors import CANT_CREATE, CONFIG, OK, MailstromError
 
 if TYPE_CHECKING:
     from mailstrom_cli.cli.base import Given
+    from mailstrom_cli.config.load import Loaded
 
 
 @command("show", Option(("--json",), "One JSON object: value and source by key, in seconds and octets."))

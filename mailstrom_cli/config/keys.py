@@ -30,7 +30,7 @@ class Key:
 
     @property
     def default(self) -> Any:
-        """None for the keys of [[route]], [auth."HOST"], [tls.policy."NAME"] and [dkim."DOMAIN"] that have none."""
+        """None for the keys of tables that are repeated, where they have none."""
         if self.name.startswith("auth.*."):
             return getattr(Auth(""), self.last) or None
         if self.repeated:
