@@ -16,6 +16,7 @@ from tests.crash.user import User
 from tests.peers.needs import lacking, need
 
 if TYPE_CHECKING:
+    import resource
     from collections.abc import Sequence
 
 SECONDS = 120.0
@@ -33,6 +34,16 @@ class Done:
     peak: int
     cpu: float
     wall: float
+
+
+class Child(subprocess.Popen[bytes]):
+    """used: what it and its children have used, once it has ended."""
+
+    used: resource.struct_rusage
+
+    def _try_wait(self, wait_flags: int) -> tuple[int, int]:
+        pid, status, self.used = os.wait4(self.pid, wait_flags)
+        return pid, status
 
 
 class Limited(User):
@@ -62,7 +73,7 @@ class Limited(User):
     ) -> Done:
         """Run a command, with `before` in front of it, to its end within so many seconds."""
         began = time.monotonic()
-        process = subprocess.Popen(
+        process = Child(
             [*self.prefix(**limits), *before, *MAILSTROM, *words],
             stdin=subprocess.PIPE if isinstance(stdin, bytes) else stdin,
             stdout=stdout,
@@ -71,20 +82,19 @@ class Limited(User):
             cwd=HERE,
         )
         self._begun.append(process)
-        earlier = _children()
         try:
             out, err = process.communicate(stdin if isinstance(stdin, bytes) else None, seconds)
         except subprocess.TimeoutExpired:
             process.kill()
             out, err = process.communicate()
             raise AssertionError(f"{words} took more than {seconds} seconds: {err!r}") from None
-        peak, cpu = _children()
+        used = process.used
         return Done(
             process.returncode,
             (out or b"").decode(),
             err.decode(),
-            peak,
-            cpu - earlier[1],
+            used.ru_maxrss,
+            used.ru_utime + used.ru_stime,
             time.monotonic() - began,
         )
 
@@ -97,13 +107,6 @@ class Limited(User):
             return list(store.ids(states or STATES))
         finally:
             store.close()  # type: ignore[attr-defined]
-
-
-def _children() -> tuple[int, float]:
-    import resource
-
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_maxrss, used.ru_utime + used.ru_stime
 
 
 _HASHLIB = re.compile(r"ERROR:root:code for hash .*?^ValueError: unsupported hash type \S+$", re.S | re.M)
