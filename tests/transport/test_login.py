@@ -235,6 +235,16 @@ def test_only_loopback_may_be_exempted_from_tls(
         assert not any(c.startswith("AUTH") for c in server.commands)
 
 
+@pytest.mark.parametrize("kind", ["self-signed", "expired", "good"])
+def test_at_an_exempted_address_tls_is_as_elsewhere(relay, client, kind: str) -> None:
+    server = relay(kind=kind)
+    (told,) = client(tls_auth_loopback=True).send(via(server))
+    assert (told.status, told.tls, server.sessions[0].auth) == ("delivered", "TLSv1.3 encrypted", USER)
+    assert client(tls_auth_loopback=True, tls_level="verify").send(via(server))[0].enhanced == (
+        "2.0.0" if kind == "good" else "4.7.5"
+    )
+
+
 # --- a login that is refused ---
 
 
