@@ -11,14 +11,17 @@ if TYPE_CHECKING:
 
     from mailstrom_cli.config.schema import Settings
     from mailstrom_cli.transport.base import Transport
+    from mailstrom_cli.transport.login import Hosts
 
 
 class Transports:
-    """Call it with a scheme; close it at the end. Raises MailstromError for settings that cannot be used."""
+    """Call it with a scheme; close it at the end. Raises MailstromError for settings that cannot be used.
+    hosts: where back-off is kept."""
 
-    def __init__(self, settings: Settings, rng: Random) -> None:
+    def __init__(self, settings: Settings, rng: Random, hosts: Hosts | None = None) -> None:
         self._settings = replace(settings, helo_name=settings.helo_name or host_name())
         self._rng = rng
+        self._hosts = hosts
         self._made: dict[str, Transport] = {}
         for via in (*settings.via, *(via for route in settings.route for via in route.via)):
             self(via.scheme)
@@ -38,7 +41,9 @@ class Transports:
         from mailstrom_cli.net.resolver import Resolver
         from mailstrom_cli.transport.smtp import SmtpTransport
 
-        return SmtpTransport(settings, Resolver(settings.dns.resolver, settings.smtp.ip), self._rng)
+        return SmtpTransport(
+            settings, Resolver(settings.dns.resolver, settings.smtp.ip), self._rng, self._hosts
+        )
 
     async def close(self) -> None:
         for transport in self._made.values():

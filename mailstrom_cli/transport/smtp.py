@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from mailstrom_cli.smtp.auth import Credentials
     from mailstrom_cli.smtp.dialog import Answer
     from mailstrom_cli.transport.base import Job
+    from mailstrom_cli.transport.login import Hosts
 
 MAX_SESSIONS = 2
 """Servers that get to see the message in one attempt; addresses that do not answer are not counted."""
@@ -63,16 +64,18 @@ class Way:
 
 
 class SmtpTransport:
-    """For mx:, smtp:, smtps: and lmtp:. rng shuffles hosts of equal preference."""
+    """For mx:, smtp:, smtps: and lmtp:. rng shuffles hosts of equal preference.  hosts: as in Logins."""
 
-    def __init__(self, settings: Settings, resolver: Resolver, rng: Random) -> None:
+    def __init__(
+        self, settings: Settings, resolver: Resolver, rng: Random, hosts: Hosts | None = None
+    ) -> None:
         self._settings = settings
         self._targets = Targets(resolver, settings.smtp.port, rng)
         self._contexts = Contexts(settings.tls.ca_file)
         if settings.tls.ca_file:
             self._contexts.get(tls.VERIFY)  # a wrong one is told at the start
         self._ways: dict[tuple[str | int | None, ...], Way] = {}
-        self._logins = Logins(settings)
+        self._logins = Logins(settings, hosts)
         self._pool = Pool(settings.limits.messages_per_connection, settings.limits.connections)
 
     async def close(self) -> None:
