@@ -573,8 +573,11 @@ def test_the_command_keeps_a_token_from_stdin(tmp_path: Path, known) -> None:
     done = run(RELAY)
     assert done.returncode == 75
     assert "invalid_scope" in done.stderr and "use --stdin" in done.stderr
-    done = run("other.example.org")
-    assert done.returncode == 78
+    with config.open("a") as file:
+        file.write('[auth."password.example.org"]\nusername = "me"\npassword_file = "/none"\n')
+    for host in ("other.example.org", "password.example.org"):
+        done = run(host)
+        assert done.returncode == 78
     assert f"hint: those that have: {RELAY}" in done.stderr
 
 
