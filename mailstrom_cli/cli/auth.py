@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from mailstrom_cli.net.oauth import Prompt
 
 LONGEST = 65_536
+OTHERWISE = "the provider's device flow gives no such tokens; get a refresh token elsewhere, and use --stdin"
 
 
 @command(
@@ -45,7 +46,8 @@ def login(given: Given, host: str, stdin: bool) -> None:
         else:
             oauth.log_in(asking, lambda prompt: _show(prompt, given))
     except oauth.NoToken as error:
-        raise MailstromError(f"no login at {host}: {error}", None, TEMPORARY) from None
+        hint = OTHERWISE if "invalid_scope" in str(error) else None
+        raise MailstromError(f"no login at {host}: {error}", hint, TEMPORARY) from None
     if not given.quiet:
         report.tell("auth", f"logged in at {host}: the tokens are in {asking.file}")
 

@@ -141,7 +141,7 @@ class Conversation:
                             self.stream.write(held)
                             held = b""
                         reply = await self._read(effect.stage, end, turn)
-                        script.note(self._without_secrets(reply))
+                        script.note(self._without_secrets(reply) if reply.code == 334 else reply)
                         if unasked and reply.code != 421:  # which comes whenever a server likes
                             raise _unasked(effect.stage, reply)
                     elif isinstance(effect, Write):

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from mailstrom_cli.config.schema import Settings
     from mailstrom_cli.net.resolver import Resolver
     from mailstrom_cli.transport.base import Transport
+    from mailstrom_cli.transport.login import Hosts
 
 
 def check_signing(settings: Settings) -> None:
@@ -23,11 +24,13 @@ def check_signing(settings: Settings) -> None:
 
 
 class Transports:
-    """Call it with a scheme; close it at the end. Raises MailstromError for settings that cannot be used."""
+    """Call it with a scheme; close it at the end. Raises MailstromError for settings that cannot be used.
+    hosts: where back-off is kept."""
 
-    def __init__(self, settings: Settings, rng: Random) -> None:
+    def __init__(self, settings: Settings, rng: Random, hosts: Hosts | None = None) -> None:
         self._settings = replace(settings, helo_name=settings.helo_name or host_name())
         self._rng = rng
+        self._hosts = hosts
         self._made: dict[str, Transport] = {}
         self._resolver: Resolver | None = None
         check_signing(settings)
@@ -52,7 +55,7 @@ class Transports:
         self._resolver = Resolver(
             settings.dns.resolver, settings.smtp.ip, settings.dns.trust_ad, settings.tls.ca_file
         )
-        return SmtpTransport(settings, self._resolver, self._rng)
+        return SmtpTransport(settings, self._resolver, self._rng, self._hosts)
 
     async def close(self) -> None:
         for transport in self._made.values():

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from mailstrom_cli.smtp.auth import Credentials
     from mailstrom_cli.smtp.dialog import Answer
     from mailstrom_cli.transport.base import Job
+    from mailstrom_cli.transport.login import Hosts
     from mailstrom_cli.transport.signing import Signing
     from mailstrom_cli.transport.ways import Way
 
@@ -50,16 +51,18 @@ AHEAD_OCTETS = 64 * 1024
 
 
 class SmtpTransport:
-    """For mx:, smtp:, smtps: and lmtp:. rng shuffles hosts of equal preference."""
+    """For mx:, smtp:, smtps: and lmtp:. rng shuffles hosts of equal preference.  hosts: as in Logins."""
 
-    def __init__(self, settings: Settings, resolver: Resolver, rng: Random) -> None:
+    def __init__(
+        self, settings: Settings, resolver: Resolver, rng: Random, hosts: Hosts | None = None
+    ) -> None:
         self._settings = settings
         self._targets = Targets(resolver, settings.smtp.port, rng, dane=tls.wanted(settings.tls, tls.DANE))
         self._contexts = Contexts()
         for name in ("", *settings.tls.policy):
             self._contexts.check(tls.asked(settings.tls, name))  # a wrong file is told at the start
         self._ways = Ways(settings, resolver)
-        self._logins = Logins(settings)
+        self._logins = Logins(settings, hosts)
         self._signing = _signing(settings)
         self._pool = Pool(settings.limits.messages_per_connection, settings.limits.connections)
 

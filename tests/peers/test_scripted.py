@@ -16,6 +16,7 @@ import pytest
 from .answers import Close, Drip, Drop, Moment, Raw, Reset, Stall
 from .plain import MESSAGE, SENDER, client, lmtp_codes
 from .record import body_faults, line_faults
+from .sasl import Exchange, Refused
 from .scripted import Script, ScriptedServer
 
 if TYPE_CHECKING:
@@ -307,3 +308,37 @@ def test_a_client_that_resets_before_the_handshake_leaves_nothing_open(
     gone.set()
     server.wait(lambda s: [x.end for x in s.sessions] == ["lost"], 10)
     gc.collect()  # what is left open is an error of pytest
+
+
+def sasl(mechanism: str, *said: bytes, offered: tuple[str, ...] = ("SCRAM-SHA-256",)) -> str:
+    """What the strict server holds against a client that says this; "" for a plain refusal."""
+    script = Script(mechanisms=offered, users={"user": "pencil"}, tokens={"user": "t"})
+    answers = iter(said[1:])
+    with pytest.raises(Refused) as raised:
+        Exchange(script, lambda challenge: next(answers), said[0] if said else None).run(mechanism)
+    return raised.value.fault
+
+
+@pytest.mark.parametrize(
+    ("mechanism", "said", "fault"),
+    [
+        ("PLAIN", [b"user\0pencil"], "PLAIN has three parts"),
+        ("PLAIN", [b"\0user\0wrong"], ""),
+        ("CRAM-MD5", [b"user 00"], "CRAM-MD5 has no initial response"),
+        ("XOAUTH2", [b"user=user\x01auth=Bearer t\x01"], "not as XOAUTH2 has it"),
+        ("XOAUTH2", [b"user=user\x01auth=Bearer x\x01\x01", b"\x01"], "b'\\x01' after an error"),
+        ("OAUTHBEARER", [b"n,a=user,\x01auth=Bearer x\x01\x01", b""], "b'' after an error"),
+        ("OAUTHBEARER", [b"n,a=user,\x01auth=Basic x\x01\x01"], "no bearer token"),
+        ("SCRAM-SHA-256", [b"p=tls-unique,,n=user,r=abc"], "the flag is not that of the mechanism"),
+        ("SCRAM-SHA-256-PLUS", [b"n,,n=user,r=abc"], "the flag is not that of the mechanism"),
+        ("SCRAM-SHA-256", [b"n,,n=user,r=abc", b"c=biws,r=abc,p=eA=="], "another nonce"),
+        ("SCRAM-SHA-256", [b"n,,user"], "not as RFC 5802 has it: 'n,,user'"),
+    ],
+)
+def test_sasl_is_strict(mechanism: str, said: list[bytes], fault: str) -> None:
+    assert sasl(mechanism, *said) == fault
+
+
+def test_a_client_that_was_told_there_is_nothing_to_bind_to_is_found_out() -> None:
+    offered = ("SCRAM-SHA-256", "SCRAM-SHA-256-PLUS")
+    assert "was told that this server cannot" in sasl("SCRAM-SHA-256", b"y,,n=user,r=abc", offered=offered)

@@ -214,6 +214,24 @@ def test_no_secret_is_in_the_arguments_of_a_process(
     server.release()
 
 
+def test_a_relay_that_refuses_is_left_alone_by_the_next_flush_and_another_takes_the_mail(
+    here, scripted, certificates, tmp_path
+) -> None:
+    first = scripted(Script(tls=certificates.context(), mechanisms=("PLAIN",)), strict=False)
+    second = scripted()
+    here.configure(
+        f'via = ["smtp://localhost:{first.port}", "smtp://127.0.0.1:{second.port}"]',
+        f'[auth.localhost]\nusername = "{USER}"\npassword_file = "{secret(tmp_path / "password", PASSWORD)}"',
+        f'[tls]\nca_file = "{certificates.ca_file}"\n[smtp]\nip = "ipv4"\n[retry]\nbase_delay = "1h"',
+    )
+    for _ in range(3):
+        id = here.submit("-f", "ann@example.org", "-t", "bob@example.test")
+        here("flush")
+        assert here.status(id)["status"] == "delivered"
+    assert sum(c.startswith("AUTH") for c in first.commands) == 1
+    assert here("check-spool").returncode == 0
+
+
 def test_a_refused_login_holds_the_queue_and_goes_on_once_it_is_mended(
     mailstrom, scripted, certificates, tmp_path
 ) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from base64 import b64decode, b64encode
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from mailstrom_cli.smtp.auth import Credentials, Derive, LoginFailed, authenticate
+from mailstrom_cli.smtp.auth import BOUND, Credentials, Derive, LoginFailed, authenticate
 from mailstrom_cli.smtp.dialog import Read, Write
 from mailstrom_cli.smtp.sasl.binding import _oid, end_point
 from mailstrom_cli.smtp.sasl.prep import saslprep
@@ -255,6 +257,41 @@ def test_a_refusal_in_the_words_of_scram_is_told_once_more_by_the_reply(error: s
 def test_words_of_a_servers_own_are_not_repeated() -> None:
     with pytest.raises(LoginFailed, match=r"the server refuses: other-error$"):
         log_in(challenge(CHALLENGE), challenge("e=pencil"))
+
+
+def challenges() -> st.SearchStrategy[str]:
+    """334 with anything in it, and often with something that looks like SCRAM."""
+    words = st.sampled_from([f"r={NONCE}x", "r=", "s=c2FsdA==", "s=", "i=4096", "i=", "v=", "e=x", "m=", ""])
+    scram = st.lists(words, max_size=5).map(",".join).map(str.encode)
+    inside = (st.binary(max_size=40) | scram).map(lambda octets: b64encode(octets).decode())
+    return (inside | st.text(st.characters(codec="utf-8", exclude_characters="\r\n"), max_size=20)).map(
+        lambda text: f"334 {text}"
+    )
+
+
+@given(
+    st.lists(challenges(), min_size=8, max_size=8),
+    st.sampled_from([*BOUND, "SCRAM-SHA-256", "CRAM-MD5", "PLAIN", "LOGIN", "OAUTHBEARER", "XOAUTH2"]),
+)
+@settings(max_examples=60)
+def test_whatever_a_server_says_the_login_ends(said: list[str], mechanism: str) -> None:
+    credentials = Credentials("user", "pencil", mechanism.lower())
+    dialogue = authenticate(credentials, (mechanism,), Write, Read("auth"))
+    left = iter(said)
+
+    def answered():  # type: ignore[no-untyped-def]
+        told = None
+        try:
+            while True:
+                effect = dialogue.send(told)
+                told = yield effect
+        except StopIteration as end:
+            return end.value
+
+    try:
+        Driven(answered(), *left, nonce=NONCE, binding=END_POINT)
+    except (LoginFailed, AssertionError) as error:  # AssertionError: it has ended with replies left
+        assert isinstance(error, LoginFailed) or "did not wait" in str(error)
 
 
 # --- names and passwords (RFC 4013, 3) ---

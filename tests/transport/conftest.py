@@ -27,8 +27,8 @@ def _no_authorities_of_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
 def sender() -> Iterator[Callable[..., Sender]]:
     with contextlib.ExitStack() as open_ones:
 
-        def make(resolver: Names | None = None, **changed: Any) -> Sender:
-            made = Sender(settings(**changed), resolver)
+        def make(resolver: Names | None = None, hosts: Any = None, **changed: Any) -> Sender:
+            made = Sender(settings(**changed), resolver, hosts)
             open_ones.callback(made.close)
             return made
 

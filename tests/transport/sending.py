@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from mailstrom_cli.net.resolver import Resolver
     from mailstrom_cli.policy.dane import Tlsa
     from mailstrom_cli.transport.base import Transport
+    from mailstrom_cli.transport.login import Hosts
 
 MESSAGE = b"From: ann@example.org\r\nMessage-ID: <1@example.org>\r\n\r\nHello\r\n.dot\r\n..\r\n.\r\nend\r\n"
 RELAY = "mx.example.test"
@@ -88,9 +89,14 @@ def settings(**changed: Any) -> Settings:
 class Sender:
     """`send` gives the results for some recipients of one message."""
 
-    def __init__(self, with_settings: Settings = DEFAULTS, resolver: Resolver | Names | None = None) -> None:
+    def __init__(
+        self,
+        with_settings: Settings = DEFAULTS,
+        resolver: Resolver | Names | None = None,
+        hosts: Hosts | None = None,
+    ) -> None:
         self.runner = asyncio.Runner()
-        self.smtp = SmtpTransport(with_settings, resolver or Names(), Random(1))  # type: ignore[arg-type]
+        self.smtp = SmtpTransport(with_settings, resolver or Names(), Random(1), hosts)  # type: ignore[arg-type]
         self.transports: dict[str, Transport] = {"maildir": MaildirTransport("here.example.org")}
         self.finals: list[list[Result]] = []  # what was told before the end, a list each time
 

@@ -20,6 +20,7 @@ import pytest
 from keyring.backend import KeyringBackend
 
 from mailstrom_cli.config.schema import Auth
+from mailstrom_cli.store.base import HostState
 
 from ..peers.answers import Close, Drop, Moment, Raw, Stall
 from ..peers.sasl import Scram
@@ -75,8 +76,8 @@ def relay(scripted, certificates):
 @pytest.fixture
 def client(sender, certificates, auth):
     """client(resolver, **settings) -> a sender that has credentials for mx.example.test."""
-    return lambda resolver=None, **changed: sender(
-        resolver, **{"tls_ca_file": certificates.ca_file, "auth": {"mx.example.test": auth}, **changed}
+    return lambda resolver=None, hosts=None, **changed: sender(
+        resolver, hosts, **{"tls_ca_file": certificates.ca_file, "auth": {"mx.example.test": auth}, **changed}
     )
 
 
@@ -235,6 +236,16 @@ def test_only_loopback_may_be_exempted_from_tls(
         assert not any(c.startswith("AUTH") for c in server.commands)
 
 
+@pytest.mark.parametrize("kind", ["self-signed", "expired", "good"])
+def test_at_an_exempted_address_tls_is_as_elsewhere(relay, client, kind: str) -> None:
+    server = relay(kind=kind)
+    (told,) = client(tls_auth_loopback=True).send(via(server))
+    assert (told.status, told.tls, server.sessions[0].auth) == ("delivered", "TLSv1.3 encrypted", USER)
+    assert client(tls_auth_loopback=True, tls_level="verify").send(via(server))[0].enhanced == (
+        "2.0.0" if kind == "good" else "4.7.5"
+    )
+
+
 # --- a login that is refused ---
 
 
@@ -343,6 +354,54 @@ def test_the_next_relay_takes_the_mail_and_the_first_is_left_alone(relay, client
     both = f"{via(first)},smtp://second.example.test:{second.port}"
     assert [out.send(both)[0].status for _ in range(3)] == ["delivered"] * 3
     assert logins(first) == 1
+
+
+class Kept(dict[str, HostState]):
+    """What outlives a process."""
+
+    def host(self, next_hop: str) -> HostState | None:
+        return self.get(next_hop)
+
+    def set_host(self, next_hop: str, state: HostState | None) -> None:
+        self.pop(next_hop, None)
+        if state is not None:
+            self[next_hop] = state
+
+
+def test_later_processes_leave_it_alone_too_and_ever_longer(relay, client) -> None:
+    server, kept = relay(**WRONG), Kept()
+    waits = []
+    for _ in range(3):
+        begun = time.time()
+        told = [client(hosts=kept, retry_jitter=0).send(via(server))[0] for _ in range(2)]
+        assert {(r.enhanced, r.text, r.unreachable) for r in told} == {
+            ("4.7.8", "login refused (PLAIN): Authentication credentials invalid", True)
+        }
+        (name,) = kept
+        assert SECRET not in repr(kept)
+        waits.append(round((kept[name].until - begun) / 60))
+        kept[name] = HostState(kept[name].failures, begun - 1, kept[name].reason)  # as time goes by
+    assert (logins(server), waits) == (3, [1, 2, 4])
+    assert client(hosts=kept).send(via(server), forced=True)[0].code == 535
+    server.script.users = {USER: SECRET}
+    assert client(hosts=kept).send(via(server), forced=True)[0].status == "delivered"
+    assert kept == {}
+
+
+def test_a_record_that_a_wrong_clock_made_or_that_cannot_be_read_hinders_nobody(relay, client) -> None:
+    server, kept = relay(), Kept()
+    kept["login at mx.example.test"] = HostState(1, time.time() + 1e6, "?")
+    assert client(hosts=kept).send(via(server))[0].status == "delivered"
+
+    class Broken(Kept):
+        def host(self, next_hop: str) -> HostState | None:
+            raise OSError(5, "Input/output error")
+
+        def set_host(self, next_hop: str, state: HostState | None) -> None:
+            raise OSError(5, "Input/output error")
+
+    server.script.users = {USER: "another"}
+    assert client(hosts=Broken()).send(via(server))[0].code == 535
 
 
 def test_other_addresses_of_a_relay_are_not_asked_with_a_password_that_it_refused(

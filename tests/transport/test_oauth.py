@@ -566,8 +566,18 @@ def test_the_command_keeps_a_token_from_stdin(tmp_path: Path, known) -> None:
     done = run(RELAY, "--stdin", input="two words\n")
     assert (done.returncode, done.stdout) == (65, "")
     assert "there is no refresh token on stdin" in done.stderr and "two" not in done.stderr
-    done = run("other.example.org")
-    assert done.returncode == 78
+    done = run(RELAY)
+    assert done.returncode == 75
+    assert "error: no login at mx.example.test: invalid_client" in done.stderr
+    config.write_text(config.read_text().replace('client_id = "x"', 'client_id = "mailstrom-test"'))
+    done = run(RELAY)
+    assert done.returncode == 75
+    assert "invalid_scope" in done.stderr and "use --stdin" in done.stderr
+    with config.open("a") as file:
+        file.write('[auth."password.example.org"]\nusername = "me"\npassword_file = "/none"\n')
+    for host in ("other.example.org", "password.example.org"):
+        done = run(host)
+        assert done.returncode == 78
     assert f"hint: those that have: {RELAY}" in done.stderr
 
 
