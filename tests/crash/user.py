@@ -126,7 +126,7 @@ class User:
             found = {entry.id: entry for entry in mail.queue(STATES)}
             for id, entry in found.items():
                 with store.open_message(id) as message:
-                    octets = sum(map(len, iter(lambda: message.read(1 << 20), b"")))  # noqa: B023
+                    octets = sum(map(len, iter(lambda: message.read(1 << 20), b"")))
                     assert octets == entry.envelope.size
             return found
         finally:
