@@ -303,9 +303,7 @@ def test_records_name_another_certificate(offering, sender, certificates) -> Non
 def test_no_answer_is_no_plain_text(offering, sender, certificates, kind: str) -> None:
     """Who keeps back the answer could keep back the records."""
     server = offering()
-    names = Names(
-        MX, HOSTS, SIGNED, tlsa={RELAY: Lookup(kind, "looking up TLSA failed: no answer")}
-    )
+    names = Names(MX, HOSTS, SIGNED, tlsa={RELAY: Lookup(kind, "looking up TLSA failed: no answer")})
     told = dane(sender, server, names)
     assert statuses([told]) == [("deferred", None, "4.7.5" if kind == "failed" else "4.3.0")]
     assert "looking up TLSA failed: no answer" in told.text
