@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import trustme
 
 from mailstrom_cli.config.schema import Auth, TlsPolicy
 from mailstrom_cli.errors import MailstromError
@@ -181,8 +182,6 @@ def test_the_policy_of_the_destination_counts(offering, sender, certificates) ->
 
 
 def test_authorities_of_a_policy_are_the_only_ones(offering, sender, certificates, tmp_path: Path) -> None:
-    import trustme
-
     other = tmp_path / "other.pem"
     trustme.CA().cert_pem.write_to_path(str(other))
     server = offering()
@@ -191,6 +190,20 @@ def test_authorities_of_a_policy_are_the_only_ones(offering, sender, certificate
     strange = {RELAY: TlsPolicy(level="verify", ca_file=str(other))}
     (told,) = sender(tls_policy=strange, tls_ca_file=certificates.ca_file).send(via(server))
     assert statuses([told]) == [("deferred", None, "4.7.5")]
+
+
+def test_with_authorities_of_its_own_a_destination_needs_none_of_the_system(
+    offering, sender, certificates, tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.setattr(
+        ssl.SSLContext, "load_default_certs", lambda made: made.load_verify_locations(certificates.ca_file)
+    )
+    other = tmp_path / "other.pem"
+    trustme.CA().cert_pem.write_to_path(str(other))
+    server = offering()
+    assert sender(tls_level="verify", tls_ca_file=str(other)).send(via(server))[0].status == "delivered"
+    strange = {RELAY: TlsPolicy(level="verify", ca_file=str(other))}
+    assert statuses(sender(tls_policy=strange).send(via(server))) == [("deferred", None, "4.7.5")]
 
 
 def test_no_address_is_told_as_a_name(offering, sender, certificates) -> None:
@@ -328,7 +341,8 @@ def test_without_signatures_no_record_counts(offering, sender, certificates, uns
     if unsigned == RELAY:  # its addresses
         names = Names(MX, HOSTS, ("example.com",), tlsa={RELAY: [wrong]})
     else:
-        names = Names(MX, HOSTS, SIGNED, tlsa={RELAY: Lookup("found")})
+        names = Names(MX, HOSTS, SIGNED, tlsa={RELAY: [wrong]})
+        names.unsigned_tlsa.append(RELAY)
     assert proof(dane(sender, server, names)) == (*ENCRYPTED, None)
     assert names.asked == ([] if unsigned == RELAY else [RELAY])
 
@@ -402,8 +416,6 @@ def test_an_authority_that_changes_is_learned_anew(
     scripted, sender, certificates, chains, tmp_path: Path, anew: bool
 ) -> None:
     """With the chain of a server the authority that a record names is known; the next time it is asked."""
-    import trustme
-
     authority = trustme.CA()
     leaf = authority.issue_cert(RELAY)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
