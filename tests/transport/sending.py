@@ -44,6 +44,7 @@ class Names:
         tlsa: Mapping[str, Sequence[Tlsa] | Lookup] | None = None,
     ) -> None:
         self.signed, self.aliases, self.records = signed, aliases or {}, tlsa or {}
+        self.trusted = True
         self.asked: list[str] = []  # for TLSA records of whom
         self.unsigned_tlsa: list[str] = []  # whose are not signed, though all else is
         self.domains = {d: [MxRecord(*r) for r in records] for d, records in (mx or {}).items()}

@@ -347,6 +347,19 @@ def test_without_signatures_no_record_counts(offering, sender, certificates, uns
     assert names.asked == ([] if unsigned == RELAY else [RELAY])
 
 
+@pytest.mark.parametrize("trusted", [True, False])
+def test_where_no_resolver_is_believed_that_is_said_once(offering, sender, caplog, trusted: bool) -> None:
+    server = offering()
+    names = Names(MX, HOSTS)
+    names.trusted = trusted
+    out = sender(names, tls_level="dane", smtp_port=server.port)
+    for _ in range(2):
+        out.send("mx:", "good@example.com", domain="example.com")
+    told = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
+    assert len(told) == (not trusted)
+    assert all("[dns] trust_ad" in text for text in told)
+
+
 ALIAS = {"alias.test": "real.test"}
 BY_ALIAS = {"example.com": [(10, "alias.test")]}
 
