@@ -108,7 +108,7 @@ class Ways:
             if told.kind == "local":
                 raise SessionFailed(Failure("local", stages.STARTTLS, told.text))
             if told.kind == "failed":
-                raise SessionFailed(Failure("tls", stages.STARTTLS, f"TLS policy unknown: {told.text}"))
+                raise SessionFailed(Failure("policy", stages.STARTTLS, f"TLS policy unknown: {told.text}"))
             if told.kind == "found" and told.secure:
                 return base, tuple(records)
         return "", ()

@@ -320,6 +320,7 @@ def test_no_answer_is_no_plain_text(offering, sender, certificates, kind: str) -
     told = dane(sender, server, names)
     assert statuses([told]) == [("deferred", None, "4.7.5" if kind == "failed" else "4.3.0")]
     assert "looking up TLSA failed: no answer" in told.text
+    assert not told.judged, "it uses up no retry"
     assert server.sessions == []
 
 
