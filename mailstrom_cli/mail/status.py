@@ -39,8 +39,6 @@ class Result:
     enhanced: str | None = None
     host: str | None = None
     tls: str | None = None
-    tls_cipher: str | None = None
-    tls_by: str | None = None
     remote_id: str | None = None
     unreachable: bool = False
     judged: bool = True
@@ -48,3 +46,5 @@ class Result:
     retry_after: float | None = None
     maybe_delivered: bool = False
     transcript: str | None = None
+    tls_cipher: str | None = None
+    tls_by: str | None = None

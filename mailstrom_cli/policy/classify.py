@@ -11,6 +11,7 @@
     no connection; greeting or EHLO refused      next address; then deferred, no retry is used up
     greeting 521 (accepts no mail)               the same for a day, then failed (RFC 7504)
     TLS required and missing or not verified     next host; then deferred 4.7.4 or 4.7.5, no retry is used up
+    no answer about TLSA records                 the same, 4.7.5: they could be kept back
     TLS failed, level may                        deferred 4.7.5; plain text from the second attempt on
     AUTH refused, or a relay's 530 to MAIL       deferred 4.7.8, no retry used up: never the mail's fault;
                                                  after a 5xx no other host of this relay
@@ -148,10 +149,11 @@ def failure(failed: Failure, circumstances: Circumstances) -> Verdict:
         # Without its password nobody can use that relay; everything else passes with the moment.
         at_login = failed.stage == stages.AUTH
         return Verdict(DEFERRED, text, enhanced="4.3.0", unreachable=at_login, local=not at_login)
-    if failed.kind in ("tls", "no-tls"):
+    if failed.kind in ("tls", "no-tls", "policy"):
         code = reply.code if reply is not None else None
         enhanced = "4.7.4" if failed.kind == "no-tls" else "4.7.5"
-        return Verdict(DEFERRED, text, code, enhanced, next_host=True, unreachable=circumstances.tls_required)
+        required = circumstances.tls_required or failed.kind == "policy"
+        return Verdict(DEFERRED, text, code, enhanced, next_host=True, unreachable=required)
     if failed.stage == stages.AUTH and failed.kind == "refused":
         code = reply.code if reply is not None else None
         again = reply is None or not reply.permanent

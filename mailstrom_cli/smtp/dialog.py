@@ -71,8 +71,9 @@ class Failure:
     """Why a session cannot go on.
 
     kind: "refused" (the reply says so), "lost", "timeout", "malformed" (no SMTP reply), "no-tls" (not
-    offered, or refused), "tls" (a failed handshake or verification), "unreachable" (no connection), "local"
-    (this machine cannot, e.g. no file descriptor or no password: nobody's fault but ours).
+    offered, or refused), "tls" (a failed handshake or verification), "policy" (what TLS has to be like cannot
+    be found out), "unreachable" (no connection), "local" (this machine cannot, e.g. no file descriptor or no
+    password: nobody's fault but ours).
     """
 
     kind: str

@@ -61,10 +61,10 @@ class RecipientState:
     text: str | None = None
     host: str | None = None
     tls: str | None = None
-    tls_cipher: str | None = None
-    tls_by: str | None = None
     remote_id: str | None = None
     maybe_delivered: bool = False
+    tls_cipher: str | None = None
+    tls_by: str | None = None
 
     @property
     def address(self) -> str:

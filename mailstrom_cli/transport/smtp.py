@@ -83,12 +83,11 @@ class SmtpTransport:
             verdict = classify.failure(unreadable(error), job.circumstances)
             return [result(r.address, verdict) for r in job.recipients]
         transcript, sessions = [], 0
+        circumstances = usual = replace(job.circumstances, relay=via.scheme != "mx")
         for target in targets:
-            circumstances = replace(job.circumstances, tls_required=True, relay=via.scheme != "mx")
             try:
                 way = await self._ways.of(via, job.domain, target)
-                if not way.protection.required:
-                    circumstances = replace(circumstances, tls_required=False)
+                circumstances = replace(usual, tls_required=True) if way.protection.required else usual
                 session = await self._session(job, way, circumstances)
             except SessionFailed as failed:
                 if failed.failure.kind != "local":

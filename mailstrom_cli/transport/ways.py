@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 from mailstrom_cli.mail.address import AddressError
 from mailstrom_cli.mail.idna import to_a_labels
 from mailstrom_cli.net.tls import ANCHORS
@@ -19,7 +21,10 @@ if TYPE_CHECKING:
     from mailstrom_cli.policy.dane import Tlsa
     from mailstrom_cli.policy.mx import Target
 
+log = logging.getLogger("mailstrom")
+
 WAYS_KEPT = 10_000
+TRUSTED = "ask one on this machine, or over TLS, or set [dns] trust_ad; till then no TLSA record counts"
 
 
 @value
@@ -45,6 +50,7 @@ class Ways:
         self._known: dict[tuple[str | int | None, ...], Way] = {}
         self._same: dict[Way, Way] = {}
         self._asked: dict[str, Asked] = {}
+        self._told = False  # that nobody can be believed
 
     def known(self, via: Via, domain: str, target: Target) -> Way | None:
         """The way that was taken last."""
@@ -52,14 +58,10 @@ class Ways:
 
     async def of(self, via: Via, domain: str, target: Target) -> Way:
         """Raises SessionFailed where DNS does not tell how this target has to be protected."""
-        key = _key(via, domain, target)
-        way = self._known.get(key)
-        if way is not None and not self._dane(via, domain, target):
+        key, dane = _key(via, domain, target), self._dane(via, domain, target)
+        if not dane and (way := self._known.get(key)) is not None:
             return way
-        base: str = ""
-        records: tuple[Tlsa, ...] = ()
-        if self._dane(via, domain, target):
-            base, records = await self._tlsa(target)
+        base, records = await self._tlsa(target) if dane else ("", ())
         new = self._new(via, domain, target, base, records)
         if len(self._same) >= WAYS_KEPT:
             self._same.clear()
@@ -91,7 +93,12 @@ class Ways:
         return found
 
     def _dane(self, via: Via, domain: str, target: Target) -> bool:
-        return bool(target.bases) and self._asks(via, domain).level == tls.DANE
+        if self._asks(via, domain).level != tls.DANE:
+            return False
+        if not self._told and not self._resolver.trusted:
+            log.warning("level dane, and no resolver that is believed about DNSSEC: %s", TRUSTED)
+        self._told = True
+        return bool(target.bases)
 
     async def _tlsa(self, target: Target) -> tuple[str, tuple[Tlsa, ...]]:
         """The name that has TLSA records, and these; where DNS denies them, or nobody vouches for them, none
@@ -103,7 +110,7 @@ class Ways:
             if told.kind == "local":
                 raise SessionFailed(Failure("local", stages.STARTTLS, told.text))
             if told.kind == "failed":
-                raise SessionFailed(Failure("tls", stages.STARTTLS, f"TLS policy unknown: {told.text}"))
+                raise SessionFailed(Failure("policy", stages.STARTTLS, f"TLS policy unknown: {told.text}"))
             if told.kind == "found" and told.secure:
                 return base, tuple(records)
         return "", ()

@@ -117,6 +117,7 @@ FAILURES = [
     ("no-tls", "starttls", "454 4.7.0 Not now", REQUIRED, "deferred 454 4.7.4 next_host unreachable"),
     # TLS failed, level may
     ("tls", "starttls", None, NOW, "deferred 4.7.5 next_host"),
+    ("policy", "starttls", None, NOW, "deferred 4.7.5 next_host unreachable"),
     ("no-tls", "starttls", "454 4.7.0 Not now", NOW, "deferred 454 4.7.4 next_host"),
     # AUTH refused
     ("refused", "auth", "535 5.7.8 Wrong", NOW, "deferred 535 4.7.8 unreachable"),

@@ -98,6 +98,35 @@ def test_lengths_are_those_of_der(octets: bytes) -> None:
         public_key(octets)
 
 
+def element(tag: int, *parts: bytes, length: int | None = None) -> bytes:
+    content = b"".join(parts)
+    return bytes([tag, len(content) if length is None else length]) + content
+
+
+def built(key: bytes, length: int | None = None) -> bytes:
+    """As much of a certificate as is looked at, and one octet that is not the key's."""
+    name = element(0x30)
+    before = (element(0x02, b"\1"), name, name, name, name)
+    return element(0x30, element(0x30, *before, element(0x30, key, length=length)), b"x")
+
+
+def test_no_element_reaches_out_of_the_one_that_it_is_in() -> None:
+    assert public_key(built(b"key")) == b"0\x03key"
+    with pytest.raises(ValueError):
+        public_key(built(b"key", length=4))
+
+
+def test_a_length_has_one_form() -> None:
+    """Else a certificate could be written in several ways that look alike to one reader only."""
+    octets = der(LEAF)
+    assert octets[:2] == b"0\x82"
+    with pytest.raises(ValueError):
+        public_key(b"0\x84\0\0" + octets[2:])
+    short = built(b"key")
+    with pytest.raises(ValueError):
+        public_key(b"0\x81" + short[1:])
+
+
 HOW = {
     0: lambda data: data,
     1: lambda data: hashlib.sha256(data).digest(),

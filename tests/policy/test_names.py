@@ -32,6 +32,8 @@ NOT = [
     ("mx.example.net", "mx.example.net\0.evil.example"),
     ("*.example.net", "example.net"),
     ("*.example.net", "xexample.net"),
+    ("*.example.net", "mx.xexample.net"),
+    ("*.example.net", "*.xexample.net"),
     ("*.example.net", "*.net"),
     ("*.example.net", "mx.example.net.evil.example"),
     ("192.0.2.1", "192.0.2.1"),  # an address among the names is none

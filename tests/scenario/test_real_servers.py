@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import subprocess
 
 import pytest
+
+from ..peers.needs import need
 
 MESSAGE = (
     b"From: Ann <ann@example.org>\n"
@@ -86,8 +89,29 @@ def test_through_a_postfix_relay_with_tls_and_login(
         mailstrom("flush")
         (told,) = mailstrom.recipients(id).values()
         assert (told["status"], told["tls"]) == ("delivered", "TLSv1.3 verified"), told
+        assert told["tls_by"] == "certificate" and told["tls_cipher"].startswith("TLS_")
     deliveries = receiver.mailbox.wait(2)
     assert sorted(d.recipient for d in deliveries) == ["login@example.test", "plain@example.test"]
+
+
+def test_to_a_server_of_which_only_the_fingerprint_is_known(mailstrom, postfix, certificates) -> None:
+    receiver = postfix(["example.test"], tls=certificates, kind="self-signed")
+    chain, _ = certificates.files("self-signed")
+    command = [need("openssl"), "x509", "-in", chain, "-noout", "-fingerprint", "-sha256"]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    pin = printed.partition("=")[2].strip()
+    for known, status in (("ab" * 32, "deferred"), (pin, "delivered")):
+        mailstrom.configure(
+            f'via = "smtp://localhost:{receiver.port}"',
+            f'[tls.policy.localhost]\nfingerprints = "{known}"',
+            '[smtp]\nip = "ipv4"',
+        )
+        id = mailstrom.submit("-f", "ann@example.org", "-t", "bob@example.test")
+        mailstrom("flush", id)
+        (told,) = mailstrom.recipients(id).values()
+        assert told["status"] == status, told
+    assert (told["tls"], told["tls_by"]) == ("TLSv1.3 verified", "fingerprint")
+    assert [d.recipient for d in receiver.mailbox.wait(1)] == ["bob@example.test"]
 
 
 def test_a_wrong_password_waits_and_never_bounces(

@@ -45,7 +45,9 @@ class Names:
         tlsa: Mapping[str, Sequence[Tlsa] | Lookup] | None = None,
     ) -> None:
         self.signed, self.aliases, self.records = signed, aliases or {}, tlsa or {}
+        self.trusted = True
         self.asked: list[str] = []  # for TLSA records of whom
+        self.unsigned_tlsa: list[str] = []  # whose are not signed, though all else is
         self.domains = {d: [MxRecord(*r) for r in records] for d, records in (mx or {}).items()}
         self.hosts = {RELAY: ["127.0.0.1"], **(hosts or {})}
 
@@ -70,7 +72,8 @@ class Names:
         records = self.records.get(host, ())
         if isinstance(records, Lookup):
             return records, []
-        return Lookup("found" if records else "nodata", "", host in self.signed), list(records)
+        secure = host in self.signed and host not in self.unsigned_tlsa
+        return Lookup("found" if records else "nodata", "", secure), list(records)
 
     async def relay_addresses(self, host: str) -> tuple[Lookup, list[str]]:
         return Lookup("found"), list(self.hosts.get(host, [host]))

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import trustme
 
 from mailstrom_cli.config.schema import Auth, TlsPolicy
 from mailstrom_cli.errors import MailstromError
@@ -181,8 +182,6 @@ def test_the_policy_of_the_destination_counts(offering, sender, certificates) ->
 
 
 def test_authorities_of_a_policy_are_the_only_ones(offering, sender, certificates, tmp_path: Path) -> None:
-    import trustme
-
     other = tmp_path / "other.pem"
     trustme.CA().cert_pem.write_to_path(str(other))
     server = offering()
@@ -191,6 +190,20 @@ def test_authorities_of_a_policy_are_the_only_ones(offering, sender, certificate
     strange = {RELAY: TlsPolicy(level="verify", ca_file=str(other))}
     (told,) = sender(tls_policy=strange, tls_ca_file=certificates.ca_file).send(via(server))
     assert statuses([told]) == [("deferred", None, "4.7.5")]
+
+
+def test_with_authorities_of_its_own_a_destination_needs_none_of_the_system(
+    offering, sender, certificates, tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.setattr(
+        ssl.SSLContext, "load_default_certs", lambda made: made.load_verify_locations(certificates.ca_file)
+    )
+    other = tmp_path / "other.pem"
+    trustme.CA().cert_pem.write_to_path(str(other))
+    server = offering()
+    assert sender(tls_level="verify", tls_ca_file=str(other)).send(via(server))[0].status == "delivered"
+    strange = {RELAY: TlsPolicy(level="verify", ca_file=str(other))}
+    assert statuses(sender(tls_policy=strange).send(via(server))) == [("deferred", None, "4.7.5")]
 
 
 def test_no_address_is_told_as_a_name(offering, sender, certificates) -> None:
@@ -307,6 +320,7 @@ def test_no_answer_is_no_plain_text(offering, sender, certificates, kind: str) -
     told = dane(sender, server, names)
     assert statuses([told]) == [("deferred", None, "4.7.5" if kind == "failed" else "4.3.0")]
     assert "looking up TLSA failed: no answer" in told.text
+    assert not told.judged, "it uses up no retry"
     assert server.sessions == []
 
 
@@ -328,9 +342,23 @@ def test_without_signatures_no_record_counts(offering, sender, certificates, uns
     if unsigned == RELAY:  # its addresses
         names = Names(MX, HOSTS, ("example.com",), tlsa={RELAY: [wrong]})
     else:
-        names = Names(MX, HOSTS, SIGNED, tlsa={RELAY: Lookup("found")})
+        names = Names(MX, HOSTS, SIGNED, tlsa={RELAY: [wrong]})
+        names.unsigned_tlsa.append(RELAY)
     assert proof(dane(sender, server, names)) == (*ENCRYPTED, None)
     assert names.asked == ([] if unsigned == RELAY else [RELAY])
+
+
+@pytest.mark.parametrize("trusted", [True, False])
+def test_where_no_resolver_is_believed_that_is_said_once(offering, sender, caplog, trusted: bool) -> None:
+    server = offering()
+    names = Names(MX, HOSTS)
+    names.trusted = trusted
+    out = sender(names, tls_level="dane", smtp_port=server.port)
+    for _ in range(2):
+        out.send("mx:", "good@example.com", domain="example.com")
+    told = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
+    assert len(told) == (not trusted)
+    assert all("[dns] trust_ad" in text for text in told)
 
 
 ALIAS = {"alias.test": "real.test"}
@@ -402,8 +430,6 @@ def test_an_authority_that_changes_is_learned_anew(
     scripted, sender, certificates, chains, tmp_path: Path, anew: bool
 ) -> None:
     """With the chain of a server the authority that a record names is known; the next time it is asked."""
-    import trustme
-
     authority = trustme.CA()
     leaf = authority.issue_cert(RELAY)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
