@@ -73,8 +73,8 @@ class Ways:
     def _new(self, via: Via, domain: str, target: Target, base: str, tlsa: tuple[Tlsa, ...]) -> Way:
         auth = self._settings.auth.get(via.host) if via.scheme in ("smtp", "smtps") else None
         implicit = via.scheme == "smtps"
-        mx = via.scheme == "mx" and target.name != target.address
-        known = Known(target.name, _ascii(domain) if mx else "", target.signed, base, tlsa, ANCHORS)
+        named = via.scheme == "mx" and not domain.startswith("[")
+        known = Known(target.name, _ascii(domain) if named else "", target.signed, base, tlsa, ANCHORS)
         protection = PLAIN
         if target.port is not None:
             asked = self._asks(via, domain)

@@ -150,6 +150,7 @@ POLICIES = {
     "b.a.example.net": 4,
     "192.0.2.1": 5,
     "*.net": 6,
+    "2001:db8::1": 7,
 }
 
 
@@ -165,6 +166,7 @@ POLICIES = {
         ("c.b.a.example.net", 3),
         ("192.0.2.1", 5),
         ("[192.0.2.1]", 5),
+        ("[ipv6:2001:db8::1]", 7),
         ("other.net", 6),
         ("xexample.net", 6),
         ("net", None),
