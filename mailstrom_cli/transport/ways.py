@@ -8,6 +8,7 @@ from mailstrom_cli.mail.address import AddressError
 from mailstrom_cli.mail.idna import to_a_labels
 from mailstrom_cli.net.tls import ANCHORS
 from mailstrom_cli.policy import tls
+from mailstrom_cli.policy.mx import Target
 from mailstrom_cli.policy.tls import PLAIN, Asked, Known, Protection
 from mailstrom_cli.smtp import stages
 from mailstrom_cli.smtp.dialog import Failure, SessionFailed
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from mailstrom_cli.config.via import Via
     from mailstrom_cli.net.resolver import Resolver
     from mailstrom_cli.policy.dane import Tlsa
-    from mailstrom_cli.policy.mx import Target
 
 log = logging.getLogger("mailstrom")
 
@@ -79,7 +79,9 @@ class Ways:
         if target.port is not None:
             asked = self._asks(via, domain)
             protection = tls.protection(asked, known, implicit=implicit, login=auth is not None)
-        return Way(target, via.scheme == "lmtp", implicit, protection, auth)
+        # How its name was found is no matter any more, and one session may be for domains that differ in it.
+        there = Target(target.name, target.address, target.port)
+        return Way(there, via.scheme == "lmtp", implicit, protection, auth)
 
     def _asks(self, via: Via, domain: str) -> Asked:
         name = _ascii(domain) if via.scheme == "mx" else via.host

@@ -162,6 +162,16 @@ def test_an_mx_host_that_is_called_like_its_address_is_no_address_of_the_configu
     assert proof(told) == (*VERIFIED, "certificate")
 
 
+def test_a_session_is_for_every_domain_that_asks_for_the_same(offering, sender) -> None:
+    """Whether MX records are signed makes no difference to opportunistic TLS."""
+    server = offering()
+    mx = {"a.test": [(10, RELAY)], "b.test": [(10, RELAY)]}
+    out = sender(Names(mx, signed=("a.test", RELAY)), smtp_port=server.port)
+    for domain in mx:
+        assert out.send("mx:", f"good@{domain}", domain=domain)[0].tls == "TLSv1.3 encrypted"
+    assert len(server.sessions) == 1
+
+
 def test_a_session_is_not_for_a_domain_that_its_certificate_is_not_for(
     offering, sender, certificates
 ) -> None:
