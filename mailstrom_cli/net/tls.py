@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 ANCHORS = hasattr(ssl.SSLObject, "get_unverified_chain")
 """Whether DANE-TA can be checked: Python 3.13 and newer tell the chain that a server has shown."""
-CONTEXTS_KEPT = 1000
+CONTEXTS_KEPT, ANCHORS_KEPT = 200, 1000
 
 
 class NotProven(Exception):
@@ -84,6 +84,8 @@ class Handshake:
             self._check_names(wrapped)
             return "dane-ta"
         if ANCHORS and (found := dane.anchors(wanted.tlsa, _chain(wrapped))):
+            if len(self._contexts.anchors) >= ANCHORS_KEPT:
+                self._contexts.anchors.clear()
             self._contexts.anchors[wanted] = found
             self.again = True
         raise NotProven(f"it is not what the TLSA records of {wanted.sni} name")

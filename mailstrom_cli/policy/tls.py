@@ -181,10 +181,11 @@ def wanted(settings: Tls, level: str) -> bool:
 
 
 def most_specific(policies: Mapping[str, T], name: str) -> T | None:
-    """The policy for a name, else that of `*.` and the longest domain above it, else None."""
+    """The policy for a name, or `[192.0.2.1]` or `[ipv6:2001:db8::1]`, else that of `*.` and the longest
+    domain above it, else None."""
     if not policies:
         return None
-    name = name.strip("[]")
+    name = name.strip("[]").removeprefix("ipv6:")
     if name in policies:
         return policies[name]
     while name:

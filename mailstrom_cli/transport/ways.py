@@ -8,6 +8,7 @@ from mailstrom_cli.mail.address import AddressError
 from mailstrom_cli.mail.idna import to_a_labels
 from mailstrom_cli.net.tls import ANCHORS
 from mailstrom_cli.policy import tls
+from mailstrom_cli.policy.mx import Target
 from mailstrom_cli.policy.tls import PLAIN, Asked, Known, Protection
 from mailstrom_cli.smtp import stages
 from mailstrom_cli.smtp.dialog import Failure, SessionFailed
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from mailstrom_cli.config.via import Via
     from mailstrom_cli.net.resolver import Resolver
     from mailstrom_cli.policy.dane import Tlsa
-    from mailstrom_cli.policy.mx import Target
 
 log = logging.getLogger("mailstrom")
 
@@ -73,15 +73,17 @@ class Ways:
     def _new(self, via: Via, domain: str, target: Target, base: str, tlsa: tuple[Tlsa, ...]) -> Way:
         auth = self._settings.auth.get(via.host) if via.scheme in ("smtp", "smtps") else None
         implicit = via.scheme == "smtps"
-        mx = via.scheme == "mx" and target.name != target.address
-        known = Known(target.name, _ascii(domain) if mx else "", target.signed, base, tlsa, ANCHORS)
+        named = via.scheme == "mx" and not domain.startswith("[")
+        known = Known(target.name, _ascii(domain) if named else "", target.signed, base, tlsa, ANCHORS)
         protection = PLAIN
         if target.port is not None:
             asked = self._asks(via, domain)
             exempt = self._settings.tls.auth_loopback and target.address in tls.LOOPBACK
             login = auth is not None and not exempt
             protection = tls.protection(asked, known, implicit=implicit, login=login)
-        return Way(target, via.scheme == "lmtp", implicit, protection, auth)
+        # How its name was found is no matter any more, and one session may be for domains that differ in it.
+        there = Target(target.name, target.address, target.port)
+        return Way(there, via.scheme == "lmtp", implicit, protection, auth)
 
     def _asks(self, via: Via, domain: str) -> Asked:
         name = _ascii(domain) if via.scheme == "mx" else via.host

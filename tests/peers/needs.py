@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from typing import NoReturn
 
 import pytest
@@ -39,6 +40,14 @@ def need_root() -> None:
     """For servers that start as root and then drop it."""
     if os.geteuid() != 0:
         lacking("only root can start this server")
+
+
+def need_other_place() -> None:
+    """For servers that see some files as others (`process.in_other_place`)."""
+    need_root()
+    done = subprocess.run([need("unshare"), "--mount", "true"], capture_output=True, check=False)
+    if done.returncode:
+        lacking("this machine allows no mount namespace")
 
 
 def need_files(folder: str) -> None:

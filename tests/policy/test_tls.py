@@ -150,6 +150,7 @@ POLICIES = {
     "b.a.example.net": 4,
     "192.0.2.1": 5,
     "*.net": 6,
+    "2001:db8::1": 7,
 }
 
 
@@ -165,6 +166,7 @@ POLICIES = {
         ("c.b.a.example.net", 3),
         ("192.0.2.1", 5),
         ("[192.0.2.1]", 5),
+        ("[ipv6:2001:db8::1]", 7),
         ("other.net", 6),
         ("xexample.net", 6),
         ("net", None),
@@ -178,7 +180,9 @@ def test_the_most_specific_policy_counts(name: str, found: int | None) -> None:
 
 
 def test_what_a_policy_leaves_out_is_as_for_all() -> None:
-    settings = Tls("encrypt", True, "/ca", "/cert", "/key", {"a": TlsPolicy(), "b": TlsPolicy(level="may")})
+    own = {"a": TlsPolicy(), "b": TlsPolicy(level="may")}
+    files = {"ca_file": "/ca", "client_cert": "/cert", "client_key": "/key"}
+    settings = Tls(level="encrypt", require_tls=True, policy=own, **files)
     plain = Asked("encrypt", True, "/ca", False, (), (), "/cert", "/key")
     assert asked(settings, "other") == asked(settings, "a") == plain
     assert asked(settings, "b").level == "may" and asked(settings, "b").floor

@@ -17,7 +17,7 @@ from mailstrom_cli.net.resolver import Resolver
 from mailstrom_cli.net.tls import ANCHORS
 from mailstrom_cli.policy.der import public_key
 
-from ..peers.needs import need, need_root
+from ..peers.needs import need, need_other_place
 from ..peers.postfix import Postfix
 from ..peers.process import free_port, wait_for
 from ..peers.signed_dns import SignedDns
@@ -122,9 +122,9 @@ def zone(case: Case, port: int, digests: dict[str, str]) -> str:
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory) -> Iterator[World]:
-    for program in ("postfix", "unbound", "kzonesign", "unshare"):
+    for program in ("postfix", "unbound", "kzonesign"):
         need(program)
-    need_root()
+    need_other_place()
     # Out of date, for another name, and of an authority that nobody knows: that does not matter to DANE-EE
     # (RFC 7671, 5.1).
     past = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=2)

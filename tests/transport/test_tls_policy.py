@@ -150,6 +150,28 @@ def test_a_host_below_the_domain_of_the_recipient_counts(offering, sender, certi
     assert server.sessions[0].server_name == RELAY, "SNI is the name of the host"
 
 
+def test_an_mx_host_that_is_called_like_its_address_is_no_address_of_the_configuration(
+    offering, sender, certificates
+) -> None:
+    """Whoever forges MX records could name it so."""
+    server = offering()
+    names = Names({"example.com": [(10, "127.0.0.1")]}, {"127.0.0.1": ["127.0.0.1"]})
+    out = sender(names, tls_level="verify", tls_ca_file=certificates.ca_file, smtp_port=server.port)
+    assert statuses(out.send("mx:", "a@example.com", domain="example.com")) == [("deferred", None, "4.7.5")]
+    (told,) = out.send("mx:", "a@[127.0.0.1]", domain="[127.0.0.1]")
+    assert proof(told) == (*VERIFIED, "certificate")
+
+
+def test_a_session_is_for_every_domain_that_asks_for_the_same(offering, sender) -> None:
+    """Whether MX records are signed makes no difference to opportunistic TLS."""
+    server = offering()
+    mx = {"a.test": [(10, RELAY)], "b.test": [(10, RELAY)]}
+    out = sender(Names(mx, signed=("a.test", RELAY)), smtp_port=server.port)
+    for domain in mx:
+        assert out.send("mx:", f"good@{domain}", domain=domain)[0].tls == "TLSv1.3 encrypted"
+    assert len(server.sessions) == 1
+
+
 def test_a_session_is_not_for_a_domain_that_its_certificate_is_not_for(
     offering, sender, certificates
 ) -> None:
