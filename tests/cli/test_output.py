@@ -255,7 +255,7 @@ def test_a_screen_shows_lines_as_rich_does(
     words: list[str], style: str, indent: int, colours: Literal["standard"] | None
 ) -> None:
     terminal = Console(file=io.StringIO(), width=40, force_terminal=True, color_system=colours)
-    text = " ".join(words)
+    text = " ".join(words)[: output.LONGEST_CELL].rstrip()
     with terminal.capture() as shown:
         terminal.print(Padding(Text(text, style), (0, 0, 0, indent), expand=False), highlight=False)
     with pytest.MonkeyPatch.context() as patched:
