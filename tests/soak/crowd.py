@@ -94,6 +94,8 @@ class Crowd:
                     kill(process)
                 out, err = process.communicate()
         finally:
+            assert process.stdin is not None
+            process.stdin.close()  # which a second `communicate` leaves open, when not all was written
             with self._changed:
                 self._live.remove(process)
                 self._active -= 1
