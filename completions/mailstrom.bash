@@ -27,8 +27,8 @@ _mailstrom() {
   fi
   case "$command" in
     "") words="submit send status queue flush run hold release retry cancel show check-spool auth config dkim sendmail demo --config --spool --via -v --verbose -q --quiet --version -h --help" ;;
-    "submit") words="-f --from -t --to --at --expires --key --notify --ret --envid --mbox --wait --check --json -v --verbose -q --quiet -h --help --wait=" ;;
-    "send") words="-t --to --cc --bcc -f --from --reply-to -s --subject -a --attach --html --header --at --expires --key --notify --ret --envid --wait --json -v --verbose -q --quiet -h --help --wait=" ;;
+    "submit") words="-f --from -t --to --at --expires --key --notify --ret --envid --require-tls --mbox --wait --check --json -v --verbose -q --quiet -h --help --wait=" ;;
+    "send") words="-t --to --cc --bcc -f --from --reply-to -s --subject -a --attach --html --header --at --expires --key --notify --ret --envid --require-tls --wait --json -v --verbose -q --quiet -h --help --wait=" ;;
     "status") words="--wait --recent --json -v --verbose -q --quiet -h --help --wait=" ;;
     "queue") words="--state --count --json -v --verbose -q --quiet -h --help" ;;
     "flush") words="--all -v --verbose -q --quiet -h --help" ;;

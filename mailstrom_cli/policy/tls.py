@@ -12,8 +12,15 @@ is known of the server.
     dane                  usable TLSA records                 TLS, and it is what the records name
                           TLSA records, all not usable        TLS, of whoever it is (RFC 7672, 2.2)
                           none, or DNS that is not signed     as may
+    REQUIRETLS            usable TLSA records of signed MX      TLS, and it is what the records name
+                          anything else                         TLS, and the certificate is valid for the host
+    TLS-Required: No                                            whatever TLSA records say, as may; what the
+                                                                configuration asks for remains
     a login                                                   at least verify
     smtps, require_tls                                        at least encrypt
+
+REQUIRETLS, which a message brings with it (RFC 8689), goes before everything else, and wins over a header field
+that says the contrary. It is for messages with a sender: a bounce is not to be lost for it (RFC 8689, 5).
 
 A host of `mx:` is named by DNS, and that can be forged where it is not signed. So "valid for the host" means
 there: for the recipient's domain or a host below it, or for what `match` says; the name of the MX host counts
@@ -32,11 +39,14 @@ if TYPE_CHECKING:
     from typing import TypeVar
 
     from mailstrom_cli.config.schema import Tls
+    from mailstrom_cli.mail.envelope import Envelope
     from mailstrom_cli.policy.dane import Tlsa
 
     T = TypeVar("T")
 
 NONE, MAY, ENCRYPT, VERIFY, DANE = "none", "may", "encrypt", "verify", "dane"
+REQUIRED, OPTIONAL = "required", "optional"
+"""What a message needs itself: REQUIRETLS, or no regard to its recipients' policies (RFC 8689); "" for neither."""
 LOOPBACK = ("127.0.0.1", "::1")
 """Addresses at which `tls.auth_loopback` allows to log in without TLS."""
 
@@ -106,16 +116,33 @@ class Protection:
 PLAIN = Protection(NONE)
 
 
-def protection(asked: Asked, known: Known, *, implicit: bool = False, login: bool = False) -> Protection:
-    """What counts for one host.  implicit: TLS from the first octet.  login: a password is sent."""
-    level, sni = asked.level, known.name
+def needed(envelope: Envelope) -> str:
+    """REQUIRED, OPTIONAL or "": what a message needs itself."""
+    if envelope.requiretls:
+        return REQUIRED if envelope.reverse_path else ""
+    return OPTIONAL if envelope.tls_optional else ""
+
+
+def by_dane(asked: Asked, need: str, *, signed: bool) -> bool:
+    """Whether TLSA records count. signed: as in Known; who can forge MX records can have them name a host
+    with TLSA records, which then prove nothing of the recipient's domain."""
+    if need == REQUIRED:
+        return asked.level != VERIFY and signed
+    return asked.level == DANE and need != OPTIONAL
+
+
+def protection(
+    asked: Asked, known: Known, *, implicit: bool = False, login: bool = False, need: str = ""
+) -> Protection:
+    """What counts for one host.  implicit: TLS from the first octet.  login: a password is sent.
+    need: what the message needs itself."""
+    level, sni = MAY if asked.level == DANE else asked.level, known.name
     tlsa: tuple[Tlsa, ...] = ()
-    if level == DANE:
-        level = MAY
-        if known.tlsa:
-            tlsa = dane.usable(known.tlsa, anchors=known.anchors)
-            level, sni = VERIFY if tlsa else ENCRYPT, known.base
-    if login:
+    dane_counts = bool(known.tlsa) and by_dane(asked, need, signed=known.signed)
+    if dane_counts:
+        tlsa = dane.usable(known.tlsa, anchors=known.anchors)
+        level, sni = VERIFY if tlsa else ENCRYPT, known.base
+    if login or need == REQUIRED:
         level = VERIFY
     elif (implicit or asked.floor) and level in (NONE, MAY):
         level = ENCRYPT
@@ -125,7 +152,7 @@ def protection(asked: Asked, known: Known, *, implicit: bool = False, login: boo
     return Protection(
         level,
         "" if is_address(sni) else sni,
-        _names(asked, known) if named else (),
+        _names(asked, known, named=known.signed or dane_counts) if named else (),
         asked.fingerprints if level == VERIFY else (),
         tlsa,
         known.signed or not tlsa,
@@ -136,10 +163,11 @@ def protection(asked: Asked, known: Known, *, implicit: bool = False, login: boo
     )
 
 
-def _names(asked: Asked, known: Known) -> tuple[str, ...]:
+def _names(asked: Asked, known: Known, *, named: bool) -> tuple[str, ...]:
+    """named: that of the host counts."""
     if asked.match:
         return asked.match
-    names = [known.base, known.name] if known.signed or known.tlsa else []
+    names = [known.base, known.name] if named else []
     if known.domain:
         names += [known.domain, f"*.{known.domain}"]
     return tuple(dict.fromkeys(filter(None, names)))

@@ -73,12 +73,14 @@ class Failure:
     kind: "refused" (the reply says so), "lost", "timeout", "malformed" (no SMTP reply), "no-tls" (not
     offered, or refused), "tls" (a failed handshake or verification), "unreachable" (no connection), "local"
     (this machine cannot, e.g. no file descriptor or no password: nobody's fault but ours).
+    fault: of "tls", what the server has not proved, in the words of RFC 8460, 4.3; "" for anything else.
     """
 
     kind: str
     stage: str
     text: str
     reply: Reply | None = None
+    fault: str = ""
 
 
 class SessionFailed(Exception):
@@ -109,6 +111,10 @@ class Capabilities:
 
     def __contains__(self, keyword: str) -> bool:
         return keyword in self.keywords
+
+    def without(self, keyword: str) -> Capabilities:
+        """The same, but for one."""
+        return Capabilities({k: rest for k, rest in self.keywords.items() if k != keyword})
 
     @property
     def size(self) -> int | None:

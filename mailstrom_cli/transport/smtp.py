@@ -68,8 +68,11 @@ class SmtpTransport:
 
     async def deliver(self, job: Job, via: Via) -> list[Result]:
         """To the addresses of `via` in order, until every recipient is decided."""
+        if via.path and job.envelope.requiretls:  # it stays on this machine (RFC 8689, 4.4)
+            job = replace(job, envelope=replace(job.envelope, requiretls=False))
+        need = tls.needed(job.envelope)
         told, targets = await self._targets.of(
-            via, job.domain, lambda target: self._pool.has(self._ways.known(via, job.domain, target))
+            via, job.domain, lambda target: self._pool.has(self._ways.known(via, job.domain, target, need))
         )
         if not targets:
             verdict = classify.lookup(told, relay=via.scheme != "mx")
@@ -81,9 +84,14 @@ class SmtpTransport:
             return [result(r.address, verdict) for r in job.recipients]
         transcript, sessions = [], 0
         for target in targets:
-            circumstances = replace(job.circumstances, tls_required=True, relay=via.scheme != "mx")
+            circumstances = replace(
+                job.circumstances,
+                tls_required=True,
+                requiretls=need == tls.REQUIRED,
+                relay=via.scheme != "mx",
+            )
             try:
-                way = await self._ways.of(via, job.domain, target)
+                way = await self._ways.of(via, job.domain, target, need)
                 if not way.protection.required:
                     circumstances = replace(circumstances, tls_required=False)
                 session = await self._session(job, way, circumstances)
@@ -167,6 +175,8 @@ class SmtpTransport:
         except BaseException:
             stream.close()
             raise
+        if stream.secured is None or not stream.secured.verified:
+            offered = offered.without("REQUIRETLS")  # only who has proved himself may be asked (RFC 8689, 2)
         return Session(way, conversation, offered, stream.secured)
 
     # --- the message ---
@@ -187,7 +197,8 @@ class SmtpTransport:
                 unsuited = classify.unsuited(session.offered, job.envelope, addresses)
                 if unsuited is not None:
                     outcome.tell(batch, [unsuited] * len(batch), host, session.tls)
-                    outcome.lacking |= {k for k in ("8BITMIME", "SMTPUTF8") if k not in session.offered}
+                    if unsuited.enhanced != classify.NO_REQUIRETLS:
+                        outcome.lacking |= {k for k in ("8BITMIME", "SMTPUTF8") if k not in session.offered}
                     waiting = waiting[most:]
                     continue
                 if held is None:  # another job has it by now

@@ -46,21 +46,19 @@ class Ways:
         self._same: dict[Way, Way] = {}
         self._asked: dict[str, Asked] = {}
 
-    def known(self, via: Via, domain: str, target: Target) -> Way | None:
-        """The way that was taken last."""
-        return self._known.get(_key(via, domain, target))
+    def known(self, via: Via, domain: str, target: Target, need: str) -> Way | None:
+        """The way that was taken last. need: what the message needs itself, as in `policy.tls`."""
+        return self._known.get(_key(via, domain, target, need))
 
-    async def of(self, via: Via, domain: str, target: Target) -> Way:
+    async def of(self, via: Via, domain: str, target: Target, need: str) -> Way:
         """Raises SessionFailed where DNS does not tell how this target has to be protected."""
-        key = _key(via, domain, target)
+        key = _key(via, domain, target, need)
         way = self._known.get(key)
-        if way is not None and not self._dane(via, domain, target):
+        looks = self._dane(via, domain, target, need)
+        if way is not None and not looks:
             return way
-        base: str = ""
-        records: tuple[Tlsa, ...] = ()
-        if self._dane(via, domain, target):
-            base, records = await self._tlsa(target)
-        new = self._new(via, domain, target, base, records)
+        base, records = await self._tlsa(target) if looks else ("", ())
+        new = self._new(via, domain, target, need, base, records)
         if len(self._same) >= WAYS_KEPT:
             self._same.clear()
         if len(self._known) >= WAYS_KEPT:
@@ -68,7 +66,9 @@ class Ways:
         self._known[key] = self._same.setdefault(new, new)
         return self._known[key]
 
-    def _new(self, via: Via, domain: str, target: Target, base: str, tlsa: tuple[Tlsa, ...]) -> Way:
+    def _new(
+        self, via: Via, domain: str, target: Target, need: str, base: str, tlsa: tuple[Tlsa, ...]
+    ) -> Way:
         auth = self._settings.auth.get(via.host) if via.scheme in ("smtp", "smtps") else None
         implicit = via.scheme == "smtps"
         mx = via.scheme == "mx" and target.name != target.address
@@ -78,7 +78,7 @@ class Ways:
             asked = self._asks(via, domain)
             exempt = self._settings.tls.auth_loopback and target.address in tls.LOOPBACK
             login = auth is not None and not exempt
-            protection = tls.protection(asked, known, implicit=implicit, login=login)
+            protection = tls.protection(asked, known, implicit=implicit, login=login, need=need)
         return Way(target, via.scheme == "lmtp", implicit, protection, auth)
 
     def _asks(self, via: Via, domain: str) -> Asked:
@@ -90,8 +90,8 @@ class Ways:
             found = self._asked[name] = tls.asked(self._settings.tls, name)
         return found
 
-    def _dane(self, via: Via, domain: str, target: Target) -> bool:
-        return bool(target.bases) and self._asks(via, domain).level == tls.DANE
+    def _dane(self, via: Via, domain: str, target: Target, need: str) -> bool:
+        return bool(target.bases) and tls.by_dane(self._asks(via, domain), need, signed=target.signed)
 
     async def _tlsa(self, target: Target) -> tuple[str, tuple[Tlsa, ...]]:
         """The name that has TLSA records, and these; where DNS denies them, or nobody vouches for them, none
@@ -109,10 +109,9 @@ class Ways:
         return "", ()
 
 
-def _key(via: Via, domain: str, target: Target) -> tuple[str | int | None, ...]:
-    return (
-        via.scheme, via.host or domain, target.name, target.address, target.port, target.signed, *target.bases
-    )  # fmt: skip
+def _key(via: Via, domain: str, target: Target, need: str) -> tuple[str | int | None, ...]:
+    where = target.name, target.address, target.port, target.signed
+    return (via.scheme, via.host or domain, need, *where, *target.bases)
 
 
 def _ascii(domain: str) -> str:
