@@ -19,8 +19,8 @@ is known of the server.
     a login                                                   at least verify
     smtps, require_tls                                        at least encrypt
 
-REQUIRETLS, which a message brings with it (RFC 8689), goes before everything else, and wins over a header field
-that says the contrary. It is for messages with a sender: a bounce is not to be lost for it (RFC 8689, 5).
+REQUIRETLS, which a message brings with it (RFC 8689), goes before everything else, and wins over a header
+field that says the contrary. It is for messages with a sender: no bounce is to be lost for it (RFC 8689, 5).
 
 A host of `mx:` is named by DNS, and that can be forged where it is not signed. So "valid for the host" means
 there: for the recipient's domain or a host below it, or for what `match` says; the name of the MX host counts
@@ -46,7 +46,8 @@ if TYPE_CHECKING:
 
 NONE, MAY, ENCRYPT, VERIFY, DANE = "none", "may", "encrypt", "verify", "dane"
 REQUIRED, OPTIONAL = "required", "optional"
-"""What a message needs itself: REQUIRETLS, or no regard to its recipients' policies (RFC 8689); "" for neither."""
+"""What a message needs itself (RFC 8689): REQUIRETLS, or no regard to its recipients' policies; "" for
+neither."""
 LOOPBACK = ("127.0.0.1", "::1")
 """Addresses at which `tls.auth_loopback` allows to log in without TLS."""
 
