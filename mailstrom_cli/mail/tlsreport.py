@@ -10,14 +10,16 @@ from hashlib import sha256
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from typing import Any
+    from typing import Any, TypeAlias
+
+    Report: TypeAlias = Mapping[str, Any]
 
 DAY = 86_400
 MEDIA_TYPE = "application/tlsrpt+gzip"
 BASE64_LINE = 76
 
 
-def packed(report: Mapping[str, Any]) -> bytes:
+def packed(report: Report) -> bytes:
     """A report as it is sent. The same report gives the same octets."""
     return gzip.compress(json.dumps(report, indent=2).encode(), mtime=0)
 

@@ -60,6 +60,28 @@ def post(url: str, form: Mapping[str, str], ca_file: str) -> tuple[int, dict[str
     return response.status, told
 
 
+def deliver(url: str, octets: bytes, kind: str, ca_file: str) -> int:
+    """The status with which a service takes octets of a media type, by POST. Raises NoAnswer."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    target = parts.path or "/"
+    try:
+        connection = _connection(parts.scheme, host, parts.port, ca_file)
+        with contextlib.closing(connection), _watched(connection):
+            target = f"{target}?{parts.query}" if parts.query else target
+            connection.request("POST", target, octets, {"Content-Type": kind})
+            with connection.getresponse() as response:
+                return response.status
+    except ssl.SSLCertVerificationError as error:
+        raise NoAnswer(f"{host}: certificate not verified: {error.verify_message}") from None
+    except TimeoutError:
+        raise NoAnswer(f"{host}: timed out") from None
+    except (OSError, ValueError) as error:
+        raise NoAnswer(f"{host}: {getattr(error, 'strerror', None) or type(error).__name__}") from None
+    except http.client.HTTPException as error:
+        raise NoAnswer(f"{host}: no HTTP ({type(error).__name__})") from None
+
+
 def _connection(scheme: str, host: str, port: int | None, ca_file: str) -> http.client.HTTPConnection:
     if scheme == "http":
         return http.client.HTTPConnection(host, port, timeout=SECONDS)

@@ -266,6 +266,12 @@ class Stream(asyncio.Protocol):
             raise SessionFailed(Failure("tls", stage, text, fault=fault(error))) from None
 
     @property
+    def local(self) -> str:
+        """Our address on this connection; "" for a socket of this system."""
+        name = self._transport.get_extra_info("sockname") if self._transport is not None else None
+        return str(name[0]) if isinstance(name, tuple) else ""
+
+    @property
     def certificate(self) -> bytes | None:
         """What the server has shown, in DER; None in plain text."""
         if self._transport is None:

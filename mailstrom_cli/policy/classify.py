@@ -38,6 +38,7 @@ import re
 from mailstrom_cli.errors import MailstromError, exhausted
 from mailstrom_cli.mail.status import DEFERRED, DELIVERED, FAILED
 from mailstrom_cli.smtp import stages
+from mailstrom_cli.smtp.dialog import DNSSEC_INVALID
 from mailstrom_cli.values import value
 
 TYPE_CHECKING = False
@@ -184,7 +185,7 @@ def _requiretls_unmet(failed: Failure) -> str | None:
     otherwise: a handshake that broke off, a refusal for now."""
     if failed.kind == "no-tls":
         return None if failed.reply is not None and failed.reply.transient else NO_TLS
-    return NO_REQUIRETLS if failed.fault else None
+    return NO_REQUIRETLS if failed.fault and failed.fault != DNSSEC_INVALID else None
 
 
 def _malformed(stage: str, text: str, circumstances: Circumstances) -> Verdict:

@@ -1,13 +1,14 @@
 """Reports on TLS for the domains that ask for them (RFC 8460): who wants one, and what is in it.
 
-    counted     by session: what came of TLS, with which host, under which policy      Seen
-    kept        beside the messages, as text                                           to_text, from_text
-    reported    once a day for a domain: one JSON object                               report
+counted     by session: what came of TLS, with which host, under which policy      Seen
+kept        beside the messages, as text                                           to_text, from_text
+reported    once a day for a domain: one JSON object                               report
 """
 
 from __future__ import annotations
 
 import json
+import time
 
 from mailstrom_cli.values import value
 
@@ -45,7 +46,9 @@ def addresses(records: Iterable[str]) -> tuple[str, ...]:
     if len(found) != 1:
         return ()
     uris = [uri.strip(" \t") for uri in found[0].split(",")]
-    good = [u for u in uris if u.lower().startswith(SCHEMES) and u.isascii() and u.isprintable() and " " not in u]
+    good = [
+        u for u in uris if u.lower().startswith(SCHEMES) and u.isascii() and u.isprintable() and " " not in u
+    ]
     return tuple(dict.fromkeys(good))[:MOST_ADDRESSES]
 
 
@@ -54,8 +57,8 @@ def addresses(records: Iterable[str]) -> tuple[str, ...]:
 
 @value
 class Policy:
-    """What a session was held to. kind: NO_POLICY, TLSA or STS.  domain: whose it is: of TLSA records the name
-    that has them.  strings: it, as it is published.  mx_hosts: the patterns of an STS policy."""
+    """What a session was held to. kind: NO_POLICY, TLSA or STS.  domain: whose it is; of TLSA records the
+    name that has them.  strings: it, as it is published.  mx_hosts: the patterns of an STS policy."""
 
     kind: str = NO_POLICY
     domain: str = ""
@@ -84,9 +87,16 @@ def tlsa_policy(base: str, records: Sequence[Tlsa]) -> Policy:
     return Policy(TLSA, base, tuple(sorted(strings)))
 
 
+def day_of(when: float) -> str:
+    """The day of a time in seconds since the epoch, of UTC: "2026-11-24"."""
+    return time.strftime("%Y-%m-%d", time.gmtime(when))
+
+
 def to_text(counts: Counts, most: int) -> list[str]:
     """The counts as texts of no more than so many octets each, that is, of one row at least."""
-    texts, rows, size = [], [], 2
+    texts: list[str] = []
+    rows: list[str] = []
+    size = 2
     for seen, count in counts.items():
         p = seen.policy
         row = json.dumps(

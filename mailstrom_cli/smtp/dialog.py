@@ -65,6 +65,8 @@ if TYPE_CHECKING:
 
 # --- what can go wrong ---
 
+DNSSEC_INVALID = "dnssec-invalid"
+
 
 @value
 class Failure:
@@ -73,7 +75,7 @@ class Failure:
     kind: "refused" (the reply says so), "lost", "timeout", "malformed" (no SMTP reply), "no-tls" (not
     offered, or refused), "tls" (a failed handshake or verification), "unreachable" (no connection), "local"
     (this machine cannot, e.g. no file descriptor or no password: nobody's fault but ours).
-    fault: of "tls", what the server has not proved, in the words of RFC 8460, 4.3; "" for anything else.
+    fault: of "tls", what the server, or the DNS, has not proved, in the words of RFC 8460, 4.3; else "".
     """
 
     kind: str
@@ -84,11 +86,12 @@ class Failure:
 
 
 class SessionFailed(Exception):
-    """The session is over; `failure` says why."""
+    """The session is over; `failure` says why.  sender: our address in it, "" where there was none."""
 
     def __init__(self, failure: Failure) -> None:
         super().__init__(failure.text)
         self.failure = failure
+        self.sender = ""
 
 
 @value

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from mailstrom_cli.config.schema import Settings
     from mailstrom_cli.net.resolver import Resolver
+    from mailstrom_cli.store.base import Store
     from mailstrom_cli.transport.base import Transport
 
 
@@ -25,7 +26,8 @@ def check_signing(settings: Settings) -> None:
 class Transports:
     """Call it with a scheme; close it at the end. Raises MailstromError for settings that cannot be used."""
 
-    def __init__(self, settings: Settings, rng: Random) -> None:
+    def __init__(self, settings: Settings, rng: Random, store: Store | None = None) -> None:
+        self._store = store
         self._settings = replace(settings, helo_name=settings.helo_name or host_name())
         self._rng = rng
         self._made: dict[str, Transport] = {}
@@ -52,7 +54,12 @@ class Transports:
         self._resolver = Resolver(
             settings.dns.resolver, settings.smtp.ip, settings.dns.trust_ad, settings.tls.ca_file
         )
-        return SmtpTransport(settings, self._resolver, self._rng)
+        tally = None
+        if settings.tlsrpt.contact and self._store is not None:
+            from mailstrom_cli.transport.tally import Tally
+
+            tally = Tally(self._store, self._resolver)
+        return SmtpTransport(settings, self._resolver, self._rng, tally)
 
     async def close(self) -> None:
         for transport in self._made.values():

@@ -16,7 +16,7 @@ from mailstrom_cli.net.stream import connect
 from mailstrom_cli.net.tls import Contexts, Handshake
 from mailstrom_cli.policy import classify, tls
 from mailstrom_cli.smtp import stages
-from mailstrom_cli.smtp.dialog import Failure, Opening, SessionFailed, open_session
+from mailstrom_cli.smtp.dialog import DNSSEC_INVALID, Failure, Opening, SessionFailed, open_session
 from mailstrom_cli.smtp.transaction import transaction
 from mailstrom_cli.transport import conversion
 from mailstrom_cli.transport.base import OPEN, OPENING, SENT, result, surprise, unreadable
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from mailstrom_cli.smtp.dialog import Answer
     from mailstrom_cli.transport.base import Job
     from mailstrom_cli.transport.signing import Signing
+    from mailstrom_cli.transport.tally import Tally
     from mailstrom_cli.transport.ways import Way
 
 MAX_SESSIONS = 2
@@ -50,9 +51,11 @@ AHEAD_OCTETS = 64 * 1024
 
 
 class SmtpTransport:
-    """For mx:, smtp:, smtps: and lmtp:. rng shuffles hosts of equal preference."""
+    """For mx:, smtp:, smtps: and lmtp:. rng shuffles hosts of equal preference.  tally: told how TLS went."""
 
-    def __init__(self, settings: Settings, resolver: Resolver, rng: Random) -> None:
+    def __init__(
+        self, settings: Settings, resolver: Resolver, rng: Random, tally: Tally | None = None
+    ) -> None:
         self._settings = settings
         self._targets = Targets(resolver, settings.smtp.port, rng, dane=tls.wanted(settings.tls, tls.DANE))
         self._contexts = Contexts()
@@ -62,9 +65,12 @@ class SmtpTransport:
         self._logins = Logins(settings)
         self._signing = _signing(settings)
         self._pool = Pool(settings.limits.messages_per_connection, settings.limits.connections)
+        self._tally = tally
 
     async def close(self) -> None:
         await self._pool.close()
+        if self._tally is not None:
+            await self._tally.close()
 
     async def deliver(self, job: Job, via: Via) -> list[Result]:
         """To the addresses of `via` in order, until every recipient is decided."""
@@ -96,6 +102,8 @@ class SmtpTransport:
                     circumstances = replace(circumstances, tls_required=False)
                 session = await self._session(job, way, circumstances)
             except SessionFailed as failed:
+                if failed.failure.fault == DNSSEC_INVALID and self._tally is not None and not need:
+                    self._tally.unsigned(job.domain, target)
                 if failed.failure.kind != "local":
                     self._targets.failed(target)
                 verdict = classify.failure(failed.failure, circumstances)
@@ -127,11 +135,11 @@ class SmtpTransport:
     ) -> Session:
         """From the pool or new. Raises SessionFailed."""
         job.progress(OPENING)
-        session = await self._found(way, circumstances, fresh=fresh)
+        session = await self._found(job, way, circumstances, fresh=fresh)
         job.progress(OPEN)
         return session
 
-    async def _found(self, way: Way, circumstances: Circumstances, *, fresh: bool) -> Session:
+    async def _found(self, job: Job, way: Way, circumstances: Circumstances, *, fresh: bool) -> Session:
         plain = tls.plain_text_instead(way.protection.level, circumstances.attempts)
         way_in = partial(self._open, forced=circumstances.forced)
         if not fresh:
@@ -141,11 +149,19 @@ class SmtpTransport:
             if session is not None:
                 return session
         try:
-            return await way_in(way)
+            session = await way_in(way)
+            self._count(job, way, circumstances, session)
+            return session
         except SessionFailed as failed:
+            self._count(job, way, circumstances, failed)
             if failed.failure.stage != stages.STARTTLS or not plain:
                 raise
             return await way_in(replace(way, protection=tls.PLAIN))
+
+    def _count(self, job: Job, way: Way, circumstances: Circumstances, told: Session | SessionFailed) -> None:
+        """For reports, which are on what the recipient's domain has a hand in."""
+        if self._tally is not None and not circumstances.relay and not tls.needed(job.envelope):
+            self._tally.count(job.domain, way, self._ways.tlsa.get(way), told)
 
     async def _open(self, way: Way, *, forced: bool) -> Session:
         if way.auth is None:
@@ -167,13 +183,15 @@ class SmtpTransport:
         settings = self._settings.smtp
         at_once = (handshake, settings.timeout.starttls) if way.implicit else None
         stream = await connect(way.target, settings.timeout.connect, settings.source_address, at_once)
-        conversation = Conversation(stream, settings.timeout)
+        conversation, sender = Conversation(stream, settings.timeout), stream.local
         level = "on" if way.implicit else way.protection.level
         opening = Opening(self._settings.helo_name, level, way.lmtp, login)
         try:
             offered = await conversation.drive(open_session(opening), tls=handshake)
-        except BaseException:
+        except BaseException as error:
             stream.close()
+            if isinstance(error, SessionFailed):
+                error.sender = sender
             raise
         if stream.secured is None or not stream.secured.verified:
             offered = offered.without("REQUIRETLS")  # only who has proved himself may be asked (RFC 8689, 2)

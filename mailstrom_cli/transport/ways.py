@@ -8,7 +8,7 @@ from mailstrom_cli.net.tls import ANCHORS
 from mailstrom_cli.policy import tls
 from mailstrom_cli.policy.tls import PLAIN, Asked, Known, Protection
 from mailstrom_cli.smtp import stages
-from mailstrom_cli.smtp.dialog import Failure, SessionFailed
+from mailstrom_cli.smtp.dialog import DNSSEC_INVALID, Failure, SessionFailed
 from mailstrom_cli.values import value
 
 TYPE_CHECKING = False
@@ -45,6 +45,7 @@ class Ways:
         self._known: dict[tuple[str | int | None, ...], Way] = {}
         self._same: dict[Way, Way] = {}
         self._asked: dict[str, Asked] = {}
+        self.tlsa: dict[Way, tuple[str, tuple[Tlsa, ...]]] = {}  # the records that counted, and their name
 
     def known(self, via: Via, domain: str, target: Target, need: str) -> Way | None:
         """The way that was taken last. need: what the message needs itself, as in `policy.tls`."""
@@ -61,10 +62,13 @@ class Ways:
         new = self._new(via, domain, target, need, base, records)
         if len(self._same) >= WAYS_KEPT:
             self._same.clear()
+            self.tlsa.clear()
         if len(self._known) >= WAYS_KEPT:
             self._known.clear()
-        self._known[key] = self._same.setdefault(new, new)
-        return self._known[key]
+        way = self._known[key] = self._same.setdefault(new, new)
+        if records:
+            self.tlsa[way] = base, records
+        return way
 
     def _new(
         self, via: Via, domain: str, target: Target, need: str, base: str, tlsa: tuple[Tlsa, ...]
@@ -103,7 +107,9 @@ class Ways:
             if told.kind == "local":
                 raise SessionFailed(Failure("local", stages.STARTTLS, told.text))
             if told.kind == "failed":
-                raise SessionFailed(Failure("tls", stages.STARTTLS, f"TLS policy unknown: {told.text}"))
+                raise SessionFailed(
+                    Failure("tls", stages.STARTTLS, f"TLS policy unknown: {told.text}", fault=DNSSEC_INVALID)
+                )
             if told.kind == "found" and told.secure:
                 return base, tuple(records)
         return "", ()
