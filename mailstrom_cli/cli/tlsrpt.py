@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import calendar
 import time
 from typing import TYPE_CHECKING
@@ -18,26 +17,21 @@ from mailstrom_cli.mail.address import AddressError, parse_mailbox
 from mailstrom_cli.mail.tlsreport import MEDIA_TYPE, file_name, packed, report_mail
 from mailstrom_cli.policy import tlsrpt as policy
 from mailstrom_cli.store.base import Note
-from mailstrom_cli.transport.tally import KIND
 from mailstrom_cli.values import value
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-    from typing import Any
+    from collections.abc import Mapping
 
     from mailstrom_cli.api import Mailstrom
     from mailstrom_cli.cli.base import Given
     from mailstrom_cli.config.schema import Settings
     from mailstrom_cli.mail.tlsreport import Report
-    from mailstrom_cli.policy.mx import Lookup
     from mailstrom_cli.policy.tlsrpt import Seen
 
     Counts = dict[str, dict[Seen, int]]  # by domain
-    Answer = tuple[Lookup, list[str]]
 
 SENT = "tlsrpt-sent"  # the kind of the notes of what was sent
 SENT_SECONDS = 30 * 86_400.0
-ASKED_AT_ONCE = 10
 OPTIONS = (
     Option(("--day",), "The day to report on, of UTC, such as 2026-11-24 (default: yesterday).", "DATE"),
     Option(("--dry-run",), "Only tell what would be sent."),
@@ -61,22 +55,23 @@ class Maker:
 def tlsrpt(given: Given, day: str | None, dry_run: bool, json: bool) -> int:
     """Report on yesterday's TLS sessions to each domain that wants to know (RFC 8460).
 
-    `run` and `flush` count what came of TLS with MX hosts once [tlsrpt] contact is set. A domain wants reports
-    when it has a TXT record at _smtp._tls.DOMAIN: they are submitted as mail, which should be signed with
-    DKIM, or sent by HTTPS. To be run once a day, after midnight UTC, or several times: what was sent is not
-    sent again, and what could not be sent is (exit code 75). Prints a line for each report.
+    `run` and `flush` count what came of TLS with MX hosts once [tlsrpt] contact is set. A domain wants
+    reports when it has a TXT record at _smtp._tls.DOMAIN: they are submitted as mail, which should be signed
+    with DKIM, or sent by HTTPS. To be run once a day, after midnight UTC, or several times: what was sent is
+    not sent again, and what could not be sent is (exit code 75). Prints a line for each report.
     """
+    from mailstrom_cli.net.tlsreport import records
+
     mail = given.open()
     settings = mail.settings
     maker = _maker(settings, day, time.time())
     counts = _counts(mail, maker.day)
     code = OK
-    for domain, answer in _asked(settings, sorted(counts)).items():
-        told, records = answer
+    for domain, (told, found) in records(settings, sorted(counts)).items():
         if told.kind in ("failed", "local"):
             report.tell("error", f"{domain}: {told.text}")
             code = TEMPORARY
-        for uri in policy.addresses(records):
+        for uri in policy.addresses(found):
             sent = f"{maker.day} {domain} {uri}"
             if mail.store.note(SENT, sent) is not None:
                 continue
@@ -116,33 +111,12 @@ def _maker(settings: Settings, day: str | None, now: float) -> Maker:
 def _counts(mail: Mailstrom, day: str) -> Counts:
     """What all processes have counted on a day."""
     counts: Counts = {}
-    for name, note in mail.store.notes(KIND):
+    for name, note in mail.store.notes(policy.KIND):
         if name.startswith(f"{day} "):
             for seen, count in policy.from_text(note.text):
                 held = counts.setdefault(seen.domain, {})
                 held[seen] = held.get(seen, 0) + count
     return counts
-
-
-def _asked(settings: Settings, domains: Iterable[str]) -> dict[str, Answer]:
-    """What DNS says of each domain."""
-    from mailstrom_cli.net.resolver import Resolver
-
-    async def ask() -> dict[str, Answer]:
-        dns = settings.dns
-        resolver = Resolver(dns.resolver, settings.smtp.ip, dns.trust_ad, settings.tls.ca_file)
-        limit = asyncio.Semaphore(ASKED_AT_ONCE)
-
-        async def one(domain: str) -> tuple[str, Answer]:
-            async with limit:
-                return domain, await resolver.txt(f"_smtp._tls.{domain}")
-
-        try:
-            return dict(await asyncio.gather(*map(one, domains)))
-        finally:
-            await resolver.close()
-
-    return asyncio.run(ask())
 
 
 def _report(maker: Maker, domain: str, counts: Mapping[Seen, int]) -> Report:

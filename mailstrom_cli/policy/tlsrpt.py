@@ -33,6 +33,8 @@ FAULTS = (
 )  # fmt: skip
 """Result types (RFC 8460, 4.3)."""
 LONGEST_REASON = 200
+KIND = "tlsrpt"
+"""Of the notes that counts are kept in; the name of each begins with the day."""
 
 
 def addresses(records: Iterable[str]) -> tuple[str, ...]:

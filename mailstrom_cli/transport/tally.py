@@ -13,8 +13,10 @@ import os
 import time
 
 from mailstrom_cli.net.background import in_thread
+from mailstrom_cli.net.tlsreport import record
 from mailstrom_cli.policy.tls import NONE
 from mailstrom_cli.policy.tlsrpt import (
+    KIND,
     LONGEST_REASON,
     NO_POLICY,
     NO_STARTTLS,
@@ -44,7 +46,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("mailstrom")
 
-KIND = "tlsrpt"  # of the notes
 WRITE_SECONDS = 60.0
 KEPT_SECONDS = 7 * 86_400.0
 """After the day: as long as somebody may still ask for its report."""
@@ -156,7 +157,7 @@ class Tally:
 
         async def ask(domain: str) -> None:
             async with limit:
-                told, records = await self._resolver.txt(f"_smtp._tls.{domain}")
+                told, records = await record(self._resolver, domain)
             if told.kind not in ("failed", "local"):
                 self._wanted[domain] = bool(addresses(records))
 

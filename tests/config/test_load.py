@@ -69,6 +69,8 @@ OTHER: dict[str, tuple[str, str, Any]] = {
     "log.level": ('"debug"', "debug", "debug"),
     "sendmail.t_args": ('"remove"', "remove", "remove"),
     "sendmail.not_stored_exit": ("75", "75", 75),
+    "tlsrpt.contact": ('"R@Example.org"', "R@example.org", "R@example.org"),
+    "tlsrpt.organization": ('"Example, Inc."', "Example, Inc.", "Example, Inc."),
 }
 for key in KEYS:
     if key.name.startswith("smtp.timeout."):

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from mailstrom_cli.net.resolver import Resolver
     from mailstrom_cli.policy.dane import Tlsa
     from mailstrom_cli.transport.base import Transport
+    from mailstrom_cli.transport.tally import Tally
 
 MESSAGE = b"From: ann@example.org\r\nMessage-ID: <1@example.org>\r\n\r\nHello\r\n.dot\r\n..\r\n.\r\nend\r\n"
 RELAY = "mx.example.test"
@@ -33,7 +34,7 @@ RELAY = "mx.example.test"
 class Names:
     """A resolver of plain dicts. mx: domain -> [(preference, host)].  hosts: name -> addresses.
     signed: the names of which all answers are secure.  aliases: host -> the name that it stands for.
-    tlsa: host -> its records, or an answer that there are none."""
+    tlsa: host -> its records, or an answer that there are none.  txt: name -> its records, or the same."""
 
     def __init__(
         self,
@@ -42,7 +43,9 @@ class Names:
         signed: Sequence[str] = (),
         aliases: Mapping[str, str] | None = None,
         tlsa: Mapping[str, Sequence[Tlsa] | Lookup] | None = None,
+        txt: Mapping[str, Sequence[str] | Lookup] | None = None,
     ) -> None:
+        self.texts = txt or {}
         self.signed, self.aliases, self.records = signed, aliases or {}, tlsa or {}
         self.asked: list[str] = []  # for TLSA records of whom
         self.domains = {d: [MxRecord(*r) for r in records] for d, records in (mx or {}).items()}
@@ -71,6 +74,13 @@ class Names:
             return records, []
         return Lookup("found" if records else "nodata", "", host in self.signed), list(records)
 
+    async def txt(self, name: str) -> tuple[Lookup, list[str]]:
+        self.asked.append(name)
+        records = self.texts.get(name, ())
+        if isinstance(records, Lookup):
+            return records, []
+        return Lookup("found" if records else "nxdomain"), list(records)
+
     async def relay_addresses(self, host: str) -> tuple[Lookup, list[str]]:
         return Lookup("found"), list(self.hosts.get(host, [host]))
 
@@ -88,9 +98,15 @@ def settings(**changed: Any) -> Settings:
 class Sender:
     """`send` gives the results for some recipients of one message."""
 
-    def __init__(self, with_settings: Settings = DEFAULTS, resolver: Resolver | Names | None = None) -> None:
+    def __init__(
+        self,
+        with_settings: Settings = DEFAULTS,
+        resolver: Resolver | Names | None = None,
+        tally: Tally | None = None,
+    ) -> None:
         self.runner = asyncio.Runner()
-        self.smtp = SmtpTransport(with_settings, resolver or Names(), Random(1))  # type: ignore[arg-type]
+        names: Any = resolver or Names()
+        self.smtp = SmtpTransport(with_settings, names, Random(1), tally)
         self.transports: dict[str, Transport] = {"maildir": MaildirTransport("here.example.org")}
         self.finals: list[list[Result]] = []  # what was told before the end, a list each time
 
