@@ -12,6 +12,8 @@ is known of the server.
     dane                  usable TLSA records                 TLS, and it is what the records name
                           TLSA records, all not usable        TLS, of whoever it is (RFC 7672, 2.2)
                           none, or DNS that is not signed     as may
+    any but none          a policy of MTA-STS, enforced,      TLS, and the certificate is valid for the name
+                          and no usable TLSA records          of the MX host, which the policy lists
     a login                                                   at least verify
     smtps, require_tls                                        at least encrypt
 
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 NONE, MAY, ENCRYPT, VERIFY, DANE = "none", "may", "encrypt", "verify", "dane"
+STS, TLSA, NO_POLICY = "sts", "tlsa", "no-policy-found"
+"""What decides on a connection beside the configuration, as reports call it (RFC 8460, 4.4)."""
 LOOPBACK = ("127.0.0.1", "::1")
 """Addresses at which `tls.auth_loopback` allows to log in without TLS."""
 
@@ -48,6 +52,7 @@ class Asked:
     floor: no plain text, whatever the level is.  ca_file: authorities to trust; only: and no others.
     match: names that the certificate has to be for, () for those that follow from the destination.
     fingerprints: SHA-256, in hexadecimal, of the certificates or public keys that are trusted.
+    sts: what the domain asks for by MTA-STS counts, too.
     """
 
     level: str
@@ -58,6 +63,7 @@ class Asked:
     fingerprints: tuple[str, ...] = ()
     client_cert: str = ""
     client_key: str = ""
+    sts: bool = False
 
 
 @value
@@ -65,7 +71,8 @@ class Known:
     """What is known of a host. name: its name, or its address.  domain: the one whose MX host it is, else "".
     signed: its name is beyond doubt, since the configuration or signed MX records name it.
     base, tlsa: where the TLSA records were found, and all of them; "" where there are none.
-    anchors: whether DANE-TA can be checked here."""
+    anchors: whether DANE-TA can be checked here.
+    sts: its certificate has to be valid for its name by the MTA-STS policy of the domain, which lists it."""
 
     name: str
     domain: str = ""
@@ -73,6 +80,7 @@ class Known:
     base: str = ""
     tlsa: tuple[Tlsa, ...] = ()
     anchors: bool = False
+    sts: bool = False
 
 
 @value
@@ -84,6 +92,7 @@ class Protection:
     sni: the name that the server is told, "" for none.
     certain: the server proves to be the right one, and not only the one that unsigned DNS has named.
     ca_file, only, client_cert, client_key: as in Asked.
+    policy: STS, TLSA or NO_POLICY.
     """
 
     level: str
@@ -96,6 +105,7 @@ class Protection:
     only: bool = False
     client_cert: str = ""
     client_key: str = ""
+    policy: str = NO_POLICY
 
     @property
     def required(self) -> bool:
@@ -110,11 +120,14 @@ def protection(asked: Asked, known: Known, *, implicit: bool = False, login: boo
     """What counts for one host.  implicit: TLS from the first octet.  login: a password is sent."""
     level, sni = asked.level, known.name
     tlsa: tuple[Tlsa, ...] = ()
+    policy = NO_POLICY
     if level == DANE:
         level = MAY
         if known.tlsa:
             tlsa = dane.usable(known.tlsa, anchors=known.anchors)
-            level, sni = VERIFY if tlsa else ENCRYPT, known.base
+            level, sni, policy = VERIFY if tlsa else ENCRYPT, known.base, TLSA
+    if known.sts and not tlsa:
+        level, sni, policy = VERIFY, known.name, STS
     if login:
         level = VERIFY
     elif (implicit or asked.floor) and level in (NONE, MAY):
@@ -125,7 +138,7 @@ def protection(asked: Asked, known: Known, *, implicit: bool = False, login: boo
     return Protection(
         level,
         "" if is_address(sni) else sni,
-        _names(asked, known) if named else (),
+        ((known.name,) if policy == STS else _names(asked, known)) if named else (),
         asked.fingerprints if level == VERIFY else (),
         tlsa,
         known.signed or not tlsa,
@@ -133,6 +146,7 @@ def protection(asked: Asked, known: Known, *, implicit: bool = False, login: boo
         asked.only and named,
         asked.client_cert,
         asked.client_key,
+        policy,
     )
 
 
@@ -155,14 +169,18 @@ def plain_text_instead(level: str, attempts: int) -> bool:
 
 
 def asked(settings: Tls, name: str) -> Asked:
-    """For a destination: the recipient's domain for `mx:`, else the host of the next hop."""
+    """For a destination: the recipient's domain for `mx:`, else the host of the next hop.
+
+    Whoever names a level for it, or a certificate, has the last word about it: also where the policy that it
+    asks for by MTA-STS is broken, and mail has to go all the same."""
     policy = most_specific(settings.policy, name)
     if policy is None:
-        level, own = settings.level, None
+        level, own, verifies = settings.level, None, False
     else:
-        verifies = policy.fingerprints or policy.match
+        verifies = bool(policy.fingerprints or policy.match)
         level, own = policy.level or (VERIFY if verifies else settings.level), policy.ca_file
     client = policy if policy is not None and policy.client_cert else settings
+    chosen = policy is not None and (verifies or policy.level not in (None, DANE))
     return Asked(
         level,
         settings.require_tls,
@@ -172,6 +190,7 @@ def asked(settings: Tls, name: str) -> Asked:
         (policy and policy.fingerprints) or (),
         client.client_cert or "",
         client.client_key or "",
+        settings.mta_sts and level != NONE and not chosen,
     )
 
 

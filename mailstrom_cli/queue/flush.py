@@ -165,7 +165,7 @@ async def _flush(
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(of_the_loop)
     rng = random.Random()  # noqa: S311  (jitter and shuffling)
-    transports = Transports(settings, rng)
+    transports = Transports(settings, rng, store)
     scheduler = Scheduler(store, settings, transports, time.time, rng, on_result, once=True)
     scheduler.draw(ids, forced=force)
     if seconds is not None:

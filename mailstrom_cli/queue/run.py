@@ -74,7 +74,7 @@ class _Runner:
         self._store = store
         self._reload = reload
         self._rng = random.Random()  # noqa: S311  (jitter and shuffling)
-        self._transports = Transports(settings, self._rng)
+        self._transports = Transports(settings, self._rng, store)
         self._scheduler = Scheduler(
             store, settings, self._transports, time.time, self._rng, on_result, once=False
         )
@@ -152,7 +152,7 @@ class _Runner:
         notify("RELOADING=1")
         try:
             settings = fitting(self._reload())
-            transports = Transports(settings, self._rng)
+            transports = Transports(settings, self._rng, self._store)
         except MailstromError as error:
             log.error("configuration not reloaded: %s", error.message)
         else:

@@ -1,12 +1,14 @@
 """SMTP and LMTP: to the MX hosts of a domain or to a relay, every recipient its own result.
 
-targets        which addresses to dial, in order (transport.targets)
+targets        which addresses to dial, in order (transport.targets); beside it the policy of MTA-STS
 session        one from the pool, or a new one: connect, greeting, EHLO, STARTTLS, AUTH
 transactions   MAIL, RCPT ..., DATA; the next address only for recipients that are still undecided
 """
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from functools import partial
 
 from mailstrom_cli.mail.status import DELIVERED
@@ -14,7 +16,7 @@ from mailstrom_cli.net.driver import Conversation, Transcript
 from mailstrom_cli.net.pool import Pool, Session
 from mailstrom_cli.net.stream import connect
 from mailstrom_cli.net.tls import Contexts, Handshake
-from mailstrom_cli.policy import classify, tls
+from mailstrom_cli.policy import classify, sts, tls
 from mailstrom_cli.smtp import stages
 from mailstrom_cli.smtp.dialog import Failure, Opening, SessionFailed, open_session
 from mailstrom_cli.smtp.transaction import transaction
@@ -35,13 +37,19 @@ if TYPE_CHECKING:
     from mailstrom_cli.config.via import Via
     from mailstrom_cli.mail.envelope import Recipient
     from mailstrom_cli.mail.status import Result
+    from mailstrom_cli.net.mtasts import Policies
     from mailstrom_cli.net.resolver import Resolver
     from mailstrom_cli.policy.classify import Circumstances
+    from mailstrom_cli.policy.mx import Lookup, Target
+    from mailstrom_cli.policy.sts import Found
+    from mailstrom_cli.policy.tls import Protection
     from mailstrom_cli.smtp.auth import Credentials
     from mailstrom_cli.smtp.dialog import Answer
     from mailstrom_cli.transport.base import Job
     from mailstrom_cli.transport.signing import Signing
     from mailstrom_cli.transport.ways import Way
+
+log = logging.getLogger("mailstrom")
 
 MAX_SESSIONS = 2
 """Servers that get to see the message in one attempt; addresses that do not answer are not counted."""
@@ -52,8 +60,9 @@ AHEAD_OCTETS = 64 * 1024
 class SmtpTransport:
     """For mx:, smtp:, smtps: and lmtp:. rng shuffles hosts of equal preference."""
 
-    def __init__(self, settings: Settings, resolver: Resolver, rng: Random) -> None:
+    def __init__(self, settings: Settings, resolver: Resolver, policies: Policies, rng: Random) -> None:
         self._settings = settings
+        self._policies = policies
         self._targets = Targets(resolver, settings.smtp.port, rng, dane=tls.wanted(settings.tls, tls.DANE))
         self._contexts = Contexts()
         for name in ("", *settings.tls.policy):
@@ -68,9 +77,7 @@ class SmtpTransport:
 
     async def deliver(self, job: Job, via: Via) -> list[Result]:
         """To the addresses of `via` in order, until every recipient is decided."""
-        told, targets = await self._targets.of(
-            via, job.domain, lambda target: self._pool.has(self._ways.known(via, job.domain, target))
-        )
+        told, targets, found = await self._where(job, via)
         if not targets:
             verdict = classify.lookup(told, relay=via.scheme != "mx")
             return [result(r.address, verdict) for r in job.recipients]
@@ -83,7 +90,7 @@ class SmtpTransport:
         for target in targets:
             circumstances = replace(job.circumstances, tls_required=True, relay=via.scheme != "mx")
             try:
-                way = await self._ways.of(via, job.domain, target)
+                way = await self._ways.of(via, job.domain, target, found.policy)
                 if not way.protection.required:
                     circumstances = replace(circumstances, tls_required=False)
                 session = await self._session(job, way, circumstances)
@@ -112,6 +119,19 @@ class SmtpTransport:
             )
         return results
 
+    async def _where(self, job: Job, via: Via) -> tuple[Lookup, list[Target], Found]:
+        """What to dial, or why there is nothing, and what the domain asks for, which is looked up at the same
+        time."""
+        targets = self._targets.of(
+            via, job.domain, lambda target: self._pool.has(self._ways.known(via, job.domain, target))
+        )
+        found = sts.NOTHING
+        if domain := self._ways.policy_domain(via, job.domain):
+            (told, some), found = await asyncio.gather(targets, self._policies.of(domain))
+        else:
+            told, some = await targets
+        return told, self._targets.choose(some, found.policy), found
+
     # --- a session ---
 
     async def _session(
@@ -119,17 +139,24 @@ class SmtpTransport:
     ) -> Session:
         """From the pool or new. Raises SessionFailed."""
         job.progress(OPENING)
-        session = await self._found(way, circumstances, fresh=fresh)
+        try:
+            session = await self._found(job, way, circumstances, fresh=fresh)
+        except SessionFailed as failed:
+            if way.protection.policy != tls.STS or failed.failure.kind not in ("tls", "no-tls"):
+                raise
+            text = f"{failed.failure.text} (the MTA-STS policy of {job.domain} asks for it)"
+            raise SessionFailed(replace(failed.failure, text=text)) from None
         job.progress(OPEN)
         return session
 
-    async def _found(self, way: Way, circumstances: Circumstances, *, fresh: bool) -> Session:
+    async def _found(self, job: Job, way: Way, circumstances: Circumstances, *, fresh: bool) -> Session:
         plain = tls.plain_text_instead(way.protection.level, circumstances.attempts)
-        way_in = partial(self._open, forced=circumstances.forced)
+        in_plain_text = replace(way, protection=tls.PLAIN, trial=None) if plain else way
+        way_in = partial(self._open, job, forced=circumstances.forced)
         if not fresh:
             session = self._pool.take(way)
             if session is None and plain:
-                session = self._pool.take(replace(way, protection=tls.PLAIN))
+                session = self._pool.take(in_plain_text)
             if session is not None:
                 return session
         try:
@@ -137,30 +164,38 @@ class SmtpTransport:
         except SessionFailed as failed:
             if failed.failure.stage != stages.STARTTLS or not plain:
                 raise
-            return await way_in(replace(way, protection=tls.PLAIN))
+            return await way_in(in_plain_text)
 
-    async def _open(self, way: Way, *, forced: bool) -> Session:
-        if way.auth is None:
-            return await self._hand_shaken(way, None)
-        dial = partial(self._hand_shaken, way)
-        return await self._logins.session(way.auth, way.target, dial, forced=forced)
+    async def _open(self, job: Job, way: Way, *, forced: bool) -> Session:
+        if way.auth is not None:
+            dial = partial(self._hand_shaken, way, way.protection)
+            return await self._logins.session(way.auth, way.target, dial, forced=forced)
+        if way.trial is not None:
+            try:
+                return await self._hand_shaken(way, way.trial, None)
+            except SessionFailed as failed:
+                if failed.failure.stage != stages.STARTTLS:
+                    raise
+                text = "%s: %s (the MTA-STS policy of %s, in testing, asks for it)"
+                log.info(text, way.target, failed.failure.text, job.domain)
+        return await self._hand_shaken(way, way.protection, None)
 
-    async def _hand_shaken(self, way: Way, login: Credentials | None) -> Session:
+    async def _hand_shaken(self, way: Way, protection: Protection, login: Credentials | None) -> Session:
         """Dials once more where the handshake needs another one to go well."""
-        handshake = Handshake(self._contexts, way.protection)
+        handshake = Handshake(self._contexts, protection)
         try:
             return await self._dial(way, handshake, login)
         except SessionFailed:
             if not handshake.again:
                 raise
-        return await self._dial(way, Handshake(self._contexts, way.protection), login)
+        return await self._dial(way, Handshake(self._contexts, protection), login)
 
     async def _dial(self, way: Way, handshake: Handshake, login: Credentials | None) -> Session:
         settings = self._settings.smtp
         at_once = (handshake, settings.timeout.starttls) if way.implicit else None
         stream = await connect(way.target, settings.timeout.connect, settings.source_address, at_once)
         conversation = Conversation(stream, settings.timeout)
-        level = "on" if way.implicit else way.protection.level
+        level = "on" if way.implicit else handshake.protection.level
         opening = Opening(self._settings.helo_name, level, way.lmtp, login)
         try:
             offered = await conversation.drive(open_session(opening), tls=handshake)

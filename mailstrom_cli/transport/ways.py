@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import logging
+
 from mailstrom_cli.mail.address import AddressError
 from mailstrom_cli.mail.idna import to_a_labels
 from mailstrom_cli.net.tls import ANCHORS
-from mailstrom_cli.policy import tls
+from mailstrom_cli.policy import sts, tls
 from mailstrom_cli.policy.tls import PLAIN, Asked, Known, Protection
 from mailstrom_cli.smtp import stages
 from mailstrom_cli.smtp.dialog import Failure, SessionFailed
-from mailstrom_cli.values import value
+from mailstrom_cli.values import replace, value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,19 +20,23 @@ if TYPE_CHECKING:
     from mailstrom_cli.net.resolver import Resolver
     from mailstrom_cli.policy.dane import Tlsa
     from mailstrom_cli.policy.mx import Target
+    from mailstrom_cli.policy.sts import Policy
+
+log = logging.getLogger("mailstrom")
 
 WAYS_KEPT = 10_000
 
 
 @value
 class Way:
-    """How to speak to one target."""
+    """How to speak to one target. trial: what an MTA-STS policy in testing asks for, which is tried first."""
 
     target: Target
     lmtp: bool
     implicit: bool
     protection: Protection
     auth: Auth | None
+    trial: Protection | None = None
 
     def __hash__(self) -> int:
         return hash(self.target.address)
@@ -42,44 +48,73 @@ class Ways:
     def __init__(self, settings: Settings, resolver: Resolver) -> None:
         self._settings = settings
         self._resolver = resolver
-        self._known: dict[tuple[str | int | None, ...], Way] = {}
+        self._known: dict[tuple[str | int | None, ...], tuple[Policy | None, Way]] = {}
         self._same: dict[Way, Way] = {}
         self._asked: dict[str, Asked] = {}
 
     def known(self, via: Via, domain: str, target: Target) -> Way | None:
         """The way that was taken last."""
-        return self._known.get(_key(via, domain, target))
+        known = self._known.get(_key(via, domain, target))
+        return known[1] if known is not None else None
 
-    async def of(self, via: Via, domain: str, target: Target) -> Way:
-        """Raises SessionFailed where DNS does not tell how this target has to be protected."""
+    def policy_domain(self, via: Via, domain: str) -> str:
+        """The domain whose MTA-STS policy counts, in A-labels, or ""."""
+        if via.scheme != "mx" or domain.startswith("[") or not self._asks(via, domain).sts:
+            return ""
+        return _ascii(domain)
+
+    async def of(self, via: Via, domain: str, target: Target, policy: Policy | None = None) -> Way:
+        """policy: that of MTA-STS. Raises SessionFailed where DNS does not tell how this target has to be
+        protected, or the policy forbids it."""
         key = _key(via, domain, target)
-        way = self._known.get(key)
-        if way is not None and not self._dane(via, domain, target):
-            return way
+        known = self._known.get(key)
+        if known is not None and known[0] == policy and not self._dane(via, domain, target):
+            return known[1]
         base: str = ""
         records: tuple[Tlsa, ...] = ()
         if self._dane(via, domain, target):
             base, records = await self._tlsa(target)
-        new = self._new(via, domain, target, base, records)
+        new = self._new(via, domain, target, base, records, policy)
         if len(self._same) >= WAYS_KEPT:
             self._same.clear()
         if len(self._known) >= WAYS_KEPT:
             self._known.clear()
-        self._known[key] = self._same.setdefault(new, new)
-        return self._known[key]
+        way = self._same.setdefault(new, new)
+        self._known[key] = policy, way
+        return way
 
-    def _new(self, via: Via, domain: str, target: Target, base: str, tlsa: tuple[Tlsa, ...]) -> Way:
+    def _new(
+        self,
+        via: Via,
+        domain: str,
+        target: Target,
+        base: str,
+        tlsa: tuple[Tlsa, ...],
+        policy: Policy | None,
+    ) -> Way:
         auth = self._settings.auth.get(via.host) if via.scheme in ("smtp", "smtps") else None
         implicit = via.scheme == "smtps"
         mx = via.scheme == "mx" and target.name != target.address
-        known = Known(target.name, _ascii(domain) if mx else "", target.signed, base, tlsa, ANCHORS)
-        protection = PLAIN
+        mode = policy.mode if policy is not None and mx else sts.NONE
+        known = Known(
+            target.name, _ascii(domain) if mx else "", target.signed, base, tlsa, ANCHORS, mode == sts.ENFORCE
+        )  # fmt: skip
+        protection, trial = PLAIN, None
         if target.port is not None:
             asked = self._asks(via, domain)
             exempt = self._settings.tls.auth_loopback and target.address in tls.LOOPBACK
             login = auth is not None and not exempt
             protection = tls.protection(asked, known, implicit=implicit, login=login)
-        return Way(target, via.scheme == "lmtp", implicit, protection, auth)
+            allowed = policy is None or policy.allows(target.name)
+            text = f"the MTA-STS policy of {domain} does not allow {target.name}"
+            if protection.policy == tls.STS and not allowed:
+                raise SessionFailed(Failure("tls", stages.STARTTLS, text))
+            if mode == sts.TESTING and protection.level in (tls.MAY, tls.ENCRYPT):
+                if allowed:
+                    trial = tls.protection(asked, replace(known, sts=True))
+                else:
+                    log.info("%s (testing)", text)
+        return Way(target, via.scheme == "lmtp", implicit, protection, auth, trial)
 
     def _asks(self, via: Via, domain: str) -> Asked:
         name = _ascii(domain) if via.scheme == "mx" else via.host

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 from mailstrom_cli.config.schema import DEFAULTS, Settings, build
 from mailstrom_cli.config.via import parse_via
 from mailstrom_cli.mail.envelope import Envelope, Recipient
+from mailstrom_cli.net.mtasts import Policies
 from mailstrom_cli.policy.classify import Circumstances
 from mailstrom_cli.policy.mx import Lookup, MxRecord
 from mailstrom_cli.policy.routing import NextHop
+from mailstrom_cli.store.memory import Memory
 from mailstrom_cli.transport.base import Job, deliver
 from mailstrom_cli.transport.maildir import MaildirTransport
 from mailstrom_cli.transport.smtp import SmtpTransport
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from mailstrom_cli.mail.status import Result
     from mailstrom_cli.net.resolver import Resolver
     from mailstrom_cli.policy.dane import Tlsa
+    from mailstrom_cli.store.base import Store
     from mailstrom_cli.transport.base import Transport
 
 MESSAGE = b"From: ann@example.org\r\nMessage-ID: <1@example.org>\r\n\r\nHello\r\n.dot\r\n..\r\n.\r\nend\r\n"
@@ -45,6 +48,7 @@ class Names:
     ) -> None:
         self.signed, self.aliases, self.records = signed, aliases or {}, tlsa or {}
         self.asked: list[str] = []  # for TLSA records of whom
+        self.texts: dict[str, list[str] | Lookup] = {}
         self.domains = {d: [MxRecord(*r) for r in records] for d, records in (mx or {}).items()}
         self.hosts = {RELAY: ["127.0.0.1"], **(hosts or {})}
 
@@ -71,6 +75,10 @@ class Names:
             return records, []
         return Lookup("found" if records else "nodata", "", host in self.signed), list(records)
 
+    async def txt(self, name: str) -> tuple[Lookup, list[str]]:
+        held = self.texts.get(name, Lookup("nxdomain"))
+        return (held, []) if isinstance(held, Lookup) else (Lookup("found"), held)
+
     async def relay_addresses(self, host: str) -> tuple[Lookup, list[str]]:
         return Lookup("found"), list(self.hosts.get(host, [host]))
 
@@ -88,9 +96,17 @@ def settings(**changed: Any) -> Settings:
 class Sender:
     """`send` gives the results for some recipients of one message."""
 
-    def __init__(self, with_settings: Settings = DEFAULTS, resolver: Resolver | Names | None = None) -> None:
+    def __init__(
+        self,
+        with_settings: Settings = DEFAULTS,
+        resolver: Resolver | Names | None = None,
+        store: Store | None = None,
+        sts_port: int = 1,  # of policy hosts
+    ) -> None:
         self.runner = asyncio.Runner()
-        self.smtp = SmtpTransport(with_settings, resolver or Names(), Random(1))  # type: ignore[arg-type]
+        names: Any = resolver or Names()
+        policies = Policies(names, store or Memory(), with_settings.tls.ca_file, sts_port)
+        self.smtp = SmtpTransport(with_settings, names, policies, Random(1))
         self.transports: dict[str, Transport] = {"maildir": MaildirTransport("here.example.org")}
         self.finals: list[list[Result]] = []  # what was told before the end, a list each time
 
