@@ -172,6 +172,8 @@ KEYS = (
         "certificate is valid), dane (TLSA records where the zone is signed and has them, else as may)"),
     Key("tls.require_tls", kinds.FLAG, "true: at least encrypt, whatever the levels say"),
     Key("tls.ca_file", kinds.PATH, "certificate authorities to trust beside the system's, in PEM"),
+    Key("tls.mta_sts", kinds.FLAG, "with mx: a domain gets the TLS that it asks for (MTA-STS, RFC 8461), but "
+        "where dane has TLSA records, where [tls.policy] says another level, or where the level is none"),
     Key("tls.auth_loopback", kinds.FLAG, "true: log in at 127.0.0.1 and ::1 without verified TLS, too"),
     Key("tls.client_cert", kinds.PATH, "the certificate that is shown to servers which ask for one, in PEM"),
     Key("tls.client_key", kinds.PATH, 'its private key, with mode 0600; "": it is in client_cert'),

@@ -84,6 +84,7 @@ class Tls:
     client_key: str = ""
     policy: Mapping[str, TlsPolicy] = {}
     auth_loopback: bool = False
+    mta_sts: bool = True
 
 
 @value

@@ -11,7 +11,7 @@ from mailstrom_cli.errors import CONFIG, MailstromError
 from mailstrom_cli.policy import dane
 from mailstrom_cli.policy.der import public_key
 from mailstrom_cli.policy.names import covered
-from mailstrom_cli.policy.tls import VERIFY
+from mailstrom_cli.policy.tls import STS, VERIFY
 from mailstrom_cli.values import value
 
 TYPE_CHECKING = False
@@ -41,7 +41,8 @@ class NotProven(Exception):
 @value
 class Secured:
     """What was negotiated. text: "TLSv1.3 verified" or "TLSv1.3 encrypted".  cipher: as OpenSSL calls it.
-    by: how the server has proved itself: "certificate", "fingerprint", "dane-ee", "dane-ta", or None."""
+    by: how the server has proved itself: "certificate", "fingerprint", "dane-ee", "dane-ta",
+    "mta-sts" (a certificate for a host that the policy of the domain lists), or None."""
 
     text: str
     cipher: str | None = None
@@ -90,7 +91,7 @@ class Handshake:
             return "fingerprint"
         if not wanted.tlsa:
             self._check_names(wrapped)
-            return "certificate"
+            return "mta-sts" if wanted.policy == STS else "certificate"
         if dane.proves(wanted.tlsa, certificate):
             return "dane-ee"
         if self.anchors:  # by which OpenSSL has verified it

@@ -12,10 +12,12 @@ is known of the server.
     dane                  usable TLSA records                 TLS, and it is what the records name
                           TLSA records, all not usable        TLS, of whoever it is (RFC 7672, 2.2)
                           none, or DNS that is not signed     as may
-    REQUIRETLS            usable TLSA records of signed MX      TLS, and it is what the records name
-                          anything else                         TLS, and the certificate is valid for the host
-    TLS-Required: No                                            whatever TLSA records say, as may; what the
-                                                                configuration asks for remains
+    any but none          a policy of MTA-STS, enforced,      TLS, and the certificate is valid for the name
+                          and no usable TLSA records          of the MX host, which the policy lists
+    REQUIRETLS            usable TLSA records of signed MX    TLS, and it is what the records name
+                          a policy of MTA-STS                 as above
+                          anything else                       TLS, and the certificate is valid for the host
+    TLS-Required: No      whatever the domain asks for        what the configuration asks for, and dane as may
     a login                                                   at least verify
     smtps, require_tls                                        at least encrypt
 
@@ -45,6 +47,8 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 NONE, MAY, ENCRYPT, VERIFY, DANE = "none", "may", "encrypt", "verify", "dane"
+STS, TLSA, NO_POLICY = "sts", "tlsa", "no-policy-found"
+"""What decides on a connection beside the configuration, as reports call it (RFC 8460, 4.4)."""
 REQUIRED, OPTIONAL = "required", "optional"
 """What a message needs itself (RFC 8689): REQUIRETLS, or no regard to its recipients' policies; "" for
 neither."""
@@ -59,6 +63,7 @@ class Asked:
     floor: no plain text, whatever the level is.  ca_file: authorities to trust; only: and no others.
     match: names that the certificate has to be for, () for those that follow from the destination.
     fingerprints: SHA-256, in hexadecimal, of the certificates or public keys that are trusted.
+    sts: what the domain asks for by MTA-STS counts, too.
     """
 
     level: str
@@ -69,6 +74,7 @@ class Asked:
     fingerprints: tuple[str, ...] = ()
     client_cert: str = ""
     client_key: str = ""
+    sts: bool = False
 
 
 @value
@@ -76,7 +82,8 @@ class Known:
     """What is known of a host. name: its name, or its address.  domain: the one whose MX host it is, else "".
     signed: its name is beyond doubt, since the configuration or signed MX records name it.
     base, tlsa: where the TLSA records were found, and all of them; "" where there are none.
-    anchors: whether DANE-TA can be checked here."""
+    anchors: whether DANE-TA can be checked here.
+    sts: its certificate has to be valid for its name by the MTA-STS policy of the domain, which lists it."""
 
     name: str
     domain: str = ""
@@ -84,6 +91,7 @@ class Known:
     base: str = ""
     tlsa: tuple[Tlsa, ...] = ()
     anchors: bool = False
+    sts: bool = False
 
 
 @value
@@ -95,6 +103,7 @@ class Protection:
     sni: the name that the server is told, "" for none.
     certain: the server proves to be the right one, and not only the one that unsigned DNS has named.
     ca_file, only, client_cert, client_key: as in Asked.
+    policy: STS, TLSA or NO_POLICY.
     """
 
     level: str
@@ -107,6 +116,7 @@ class Protection:
     only: bool = False
     client_cert: str = ""
     client_key: str = ""
+    policy: str = NO_POLICY
 
     @property
     def required(self) -> bool:
@@ -139,10 +149,13 @@ def protection(
     need: what the message needs itself."""
     level, sni = MAY if asked.level == DANE else asked.level, known.name
     tlsa: tuple[Tlsa, ...] = ()
+    policy = NO_POLICY
     dane_counts = bool(known.tlsa) and by_dane(asked, need, signed=known.signed)
     if dane_counts:
         tlsa = dane.usable(known.tlsa, anchors=known.anchors)
-        level, sni = VERIFY if tlsa else ENCRYPT, known.base
+        level, sni, policy = VERIFY if tlsa else ENCRYPT, known.base, TLSA
+    if known.sts and not tlsa and need != OPTIONAL:
+        level, sni, policy = VERIFY, known.name, STS
     if login or need == REQUIRED:
         level = VERIFY
     elif (implicit or asked.floor) and level in (NONE, MAY):
@@ -153,7 +166,9 @@ def protection(
     return Protection(
         level,
         "" if is_address(sni) else sni,
-        _names(asked, known, named=known.signed or dane_counts) if named else (),
+        ((known.name,) if policy == STS else _names(asked, known, named=known.signed or dane_counts))
+        if named
+        else (),
         asked.fingerprints if level == VERIFY else (),
         tlsa,
         known.signed or not tlsa,
@@ -161,6 +176,7 @@ def protection(
         asked.only and named,
         asked.client_cert,
         asked.client_key,
+        policy,
     )
 
 
@@ -184,14 +200,18 @@ def plain_text_instead(level: str, attempts: int) -> bool:
 
 
 def asked(settings: Tls, name: str) -> Asked:
-    """For a destination: the recipient's domain for `mx:`, else the host of the next hop."""
+    """For a destination: the recipient's domain for `mx:`, else the host of the next hop.
+
+    Whoever names a level for it, or a certificate, has the last word about it: also where the policy that it
+    asks for by MTA-STS is broken, and mail has to go all the same."""
     policy = most_specific(settings.policy, name)
     if policy is None:
-        level, own = settings.level, None
+        level, own, verifies = settings.level, None, False
     else:
-        verifies = policy.fingerprints or policy.match
+        verifies = bool(policy.fingerprints or policy.match)
         level, own = policy.level or (VERIFY if verifies else settings.level), policy.ca_file
     client = policy if policy is not None and policy.client_cert else settings
+    chosen = policy is not None and (verifies or policy.level not in (None, DANE))
     return Asked(
         level,
         settings.require_tls,
@@ -201,6 +221,7 @@ def asked(settings: Tls, name: str) -> Asked:
         (policy and policy.fingerprints) or (),
         client.client_cert or "",
         client.client_key or "",
+        settings.mta_sts and level != NONE and not chosen,
     )
 
 

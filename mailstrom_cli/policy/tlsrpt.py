@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import time
 
+from mailstrom_cli.policy.tls import NO_POLICY, STS, TLSA
 from mailstrom_cli.values import value
 
 TYPE_CHECKING = False
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from typing import Any
 
+    from mailstrom_cli.policy import sts
     from mailstrom_cli.policy.dane import Tlsa
 
     Counts = Mapping["Seen", int]
@@ -24,7 +26,6 @@ if TYPE_CHECKING:
 VERSION = "v=TLSRPTv1"
 SCHEMES = ("mailto:", "https:")
 MOST_ADDRESSES = 10
-NO_POLICY, TLSA, STS = "no-policy-found", "tlsa", "sts"
 NO_STARTTLS, OTHER = "starttls-not-supported", "validation-failure"
 FAULTS = (
     NO_STARTTLS, "certificate-host-mismatch", "certificate-expired", "certificate-not-trusted", OTHER,
@@ -32,7 +33,7 @@ FAULTS = (
     "sts-policy-fetch-error", "sts-policy-invalid", "sts-webpki-invalid",
 )  # fmt: skip
 """Result types (RFC 8460, 4.3)."""
-LONGEST_REASON = 200
+LONGEST = 200  # characters of a reason
 KIND = "tlsrpt"
 """Of the notes that counts are kept in; the name of each begins with the day."""
 
@@ -87,6 +88,13 @@ def tlsa_policy(base: str, records: Sequence[Tlsa]) -> Policy:
     """That of TLSA records, in their usual notation."""
     strings = [f"{r.usage} {r.selector} {r.mtype} {r.data.hex()}" for r in records]
     return Policy(TLSA, base, tuple(sorted(strings)))
+
+
+def sts_policy(domain: str, held: sts.Policy) -> Policy:
+    """That of MTA-STS, in its usual lines (RFC 8461, 3.2)."""
+    mx = [f"mx: {pattern}" for pattern in held.mx]
+    strings = ("version: STSv1", f"mode: {held.mode}", *mx, f"max_age: {held.max_age}")
+    return Policy(STS, domain, strings, held.mx)
 
 
 def day_of(when: float) -> str:

@@ -65,7 +65,7 @@ if TYPE_CHECKING:
 
 # --- what can go wrong ---
 
-DNSSEC_INVALID = "dnssec-invalid"
+DNSSEC_INVALID, VALIDATION_FAILURE = "dnssec-invalid", "validation-failure"
 
 
 @value

@@ -1,12 +1,14 @@
 """SMTP and LMTP: to the MX hosts of a domain or to a relay, every recipient its own result.
 
-targets        which addresses to dial, in order (transport.targets)
+targets        which addresses to dial, in order (transport.targets); beside it the policy of MTA-STS
 session        one from the pool, or a new one: connect, greeting, EHLO, STARTTLS, AUTH
 transactions   MAIL, RCPT ..., DATA; the next address only for recipients that are still undecided
 """
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from functools import partial
 
 from mailstrom_cli.mail.status import DELIVERED
@@ -14,9 +16,9 @@ from mailstrom_cli.net.driver import Conversation, Transcript
 from mailstrom_cli.net.pool import Pool, Session
 from mailstrom_cli.net.stream import connect
 from mailstrom_cli.net.tls import Contexts, Handshake
-from mailstrom_cli.policy import classify, tls
+from mailstrom_cli.policy import classify, sts, tls
 from mailstrom_cli.smtp import stages
-from mailstrom_cli.smtp.dialog import DNSSEC_INVALID, Failure, Opening, SessionFailed, open_session
+from mailstrom_cli.smtp.dialog import Failure, Opening, SessionFailed, open_session
 from mailstrom_cli.smtp.transaction import transaction
 from mailstrom_cli.transport import conversion
 from mailstrom_cli.transport.base import OPEN, OPENING, SENT, result, surprise, unreadable
@@ -35,14 +37,20 @@ if TYPE_CHECKING:
     from mailstrom_cli.config.via import Via
     from mailstrom_cli.mail.envelope import Recipient
     from mailstrom_cli.mail.status import Result
+    from mailstrom_cli.net.mtasts import Policies
     from mailstrom_cli.net.resolver import Resolver
     from mailstrom_cli.policy.classify import Circumstances
+    from mailstrom_cli.policy.mx import Lookup, Target
+    from mailstrom_cli.policy.sts import Found
+    from mailstrom_cli.policy.tls import Protection
     from mailstrom_cli.smtp.auth import Credentials
     from mailstrom_cli.smtp.dialog import Answer
     from mailstrom_cli.transport.base import Job
     from mailstrom_cli.transport.signing import Signing
     from mailstrom_cli.transport.tally import Tally
     from mailstrom_cli.transport.ways import Way
+
+log = logging.getLogger("mailstrom")
 
 MAX_SESSIONS = 2
 """Servers that get to see the message in one attempt; addresses that do not answer are not counted."""
@@ -54,9 +62,15 @@ class SmtpTransport:
     """For mx:, smtp:, smtps: and lmtp:. rng shuffles hosts of equal preference.  tally: told how TLS went."""
 
     def __init__(
-        self, settings: Settings, resolver: Resolver, rng: Random, tally: Tally | None = None
+        self,
+        settings: Settings,
+        resolver: Resolver,
+        policies: Policies,
+        rng: Random,
+        tally: Tally | None = None,
     ) -> None:
         self._settings = settings
+        self._policies = policies
         self._targets = Targets(resolver, settings.smtp.port, rng, dane=tls.wanted(settings.tls, tls.DANE))
         self._contexts = Contexts()
         for name in ("", *settings.tls.policy):
@@ -77,9 +91,7 @@ class SmtpTransport:
         if via.path and job.envelope.requiretls:  # it stays on this machine (RFC 8689, 4.4)
             job = replace(job, envelope=replace(job.envelope, requiretls=False))
         need = tls.needed(job.envelope)
-        told, targets = await self._targets.of(
-            via, job.domain, lambda target: self._pool.has(self._ways.known(via, job.domain, target, need))
-        )
+        told, targets, found = await self._where(job, via, need)
         if not targets:
             verdict = classify.lookup(told, relay=via.scheme != "mx")
             return [result(r.address, verdict) for r in job.recipients]
@@ -89,21 +101,17 @@ class SmtpTransport:
             verdict = classify.failure(unreadable(error), job.circumstances)
             return [result(r.address, verdict) for r in job.recipients]
         transcript, sessions = [], 0
+        known = replace(job.circumstances, requiretls=need == tls.REQUIRED, relay=via.scheme != "mx")
         for target in targets:
-            circumstances = replace(
-                job.circumstances,
-                tls_required=True,
-                requiretls=need == tls.REQUIRED,
-                relay=via.scheme != "mx",
-            )
+            circumstances = replace(known, tls_required=True)
             try:
-                way = await self._ways.of(via, job.domain, target, need)
+                way = await self._ways.of(via, job.domain, target, need, found.policy)
                 if not way.protection.required:
                     circumstances = replace(circumstances, tls_required=False)
                 session = await self._session(job, way, circumstances)
             except SessionFailed as failed:
-                if failed.failure.fault == DNSSEC_INVALID and self._tally is not None and not need:
-                    self._tally.unsigned(job.domain, target)
+                if self._tally is not None:
+                    self._tally.barred(job, target, failed.failure)
                 if failed.failure.kind != "local":
                     self._targets.failed(target)
                 verdict = classify.failure(failed.failure, circumstances)
@@ -128,6 +136,21 @@ class SmtpTransport:
             )
         return results
 
+    async def _where(self, job: Job, via: Via, need: str) -> tuple[Lookup, list[Target], Found]:
+        """What to dial, or why there is nothing, and what the domain asks for, which is looked up at the same
+        time."""
+        targets = self._targets.of(
+            via, job.domain, lambda target: self._pool.has(self._ways.known(via, job.domain, target, need))
+        )
+        found = sts.NOTHING
+        if domain := self._ways.policy_domain(via, job.domain, need):
+            (told, some), found = await asyncio.gather(targets, self._policies.of(domain))
+            if self._tally is not None:
+                self._tally.asks(job.domain, found)
+        else:
+            told, some = await targets
+        return told, self._targets.choose(some, found.policy), found
+
     # --- a session ---
 
     async def _session(
@@ -135,56 +158,68 @@ class SmtpTransport:
     ) -> Session:
         """From the pool or new. Raises SessionFailed."""
         job.progress(OPENING)
-        session = await self._found(job, way, circumstances, fresh=fresh)
+        try:
+            session = await self._found(job, way, circumstances, fresh=fresh)
+        except SessionFailed as failed:
+            if way.protection.policy != tls.STS or failed.failure.kind not in ("tls", "no-tls"):
+                raise
+            text = f"{failed.failure.text} (the MTA-STS policy of {job.domain} asks for it)"
+            raise SessionFailed(replace(failed.failure, text=text)) from None
         job.progress(OPEN)
         return session
 
     async def _found(self, job: Job, way: Way, circumstances: Circumstances, *, fresh: bool) -> Session:
         plain = tls.plain_text_instead(way.protection.level, circumstances.attempts)
-        way_in = partial(self._open, forced=circumstances.forced)
+        in_plain_text = replace(way, protection=tls.PLAIN, trial=None) if plain else way
+        way_in = partial(self._open, job, circumstances)
         if not fresh:
             session = self._pool.take(way)
             if session is None and plain:
-                session = self._pool.take(replace(way, protection=tls.PLAIN))
+                session = self._pool.take(in_plain_text)
             if session is not None:
                 return session
         try:
-            session = await way_in(way)
-            self._count(job, way, circumstances, session)
-            return session
+            return await way_in(way)
         except SessionFailed as failed:
-            self._count(job, way, circumstances, failed)
             if failed.failure.stage != stages.STARTTLS or not plain:
                 raise
-            return await way_in(replace(way, protection=tls.PLAIN))
+            return await way_in(in_plain_text)
 
-    def _count(self, job: Job, way: Way, circumstances: Circumstances, told: Session | SessionFailed) -> None:
-        """For reports, which are on what the recipient's domain has a hand in."""
-        if self._tally is not None and not circumstances.relay and not tls.needed(job.envelope):
-            self._tally.count(job.domain, way, self._ways.tlsa.get(way), told)
+    async def _open(self, job: Job, circumstances: Circumstances, way: Way) -> Session:
+        if way.auth is not None:
+            dial = partial(self._hand_shaken, way, way.protection)
+            return await self._logins.session(way.auth, way.target, dial, forced=circumstances.forced)
+        tally = None if circumstances.relay else self._tally
+        try:
+            session = await self._hand_shaken(way, way.trial or way.protection, None)
+        except SessionFailed as failed:
+            if tally is not None:
+                tally.count(job, way, self._ways, failed)
+            if way.trial is None or failed.failure.stage != stages.STARTTLS:
+                raise
+            text = "%s: %s (the MTA-STS policy of %s, in testing, asks for it)"
+            log.info(text, way.target, failed.failure.text, job.domain)
+            return await self._hand_shaken(way, way.protection, None)
+        if tally is not None:
+            tally.count(job, way, self._ways, session)
+        return session
 
-    async def _open(self, way: Way, *, forced: bool) -> Session:
-        if way.auth is None:
-            return await self._hand_shaken(way, None)
-        dial = partial(self._hand_shaken, way)
-        return await self._logins.session(way.auth, way.target, dial, forced=forced)
-
-    async def _hand_shaken(self, way: Way, login: Credentials | None) -> Session:
+    async def _hand_shaken(self, way: Way, protection: Protection, login: Credentials | None) -> Session:
         """Dials once more where the handshake needs another one to go well."""
-        handshake = Handshake(self._contexts, way.protection)
+        handshake = Handshake(self._contexts, protection)
         try:
             return await self._dial(way, handshake, login)
         except SessionFailed:
             if not handshake.again:
                 raise
-        return await self._dial(way, Handshake(self._contexts, way.protection), login)
+        return await self._dial(way, Handshake(self._contexts, protection), login)
 
     async def _dial(self, way: Way, handshake: Handshake, login: Credentials | None) -> Session:
         settings = self._settings.smtp
         at_once = (handshake, settings.timeout.starttls) if way.implicit else None
         stream = await connect(way.target, settings.timeout.connect, settings.source_address, at_once)
         conversation, sender = Conversation(stream, settings.timeout), stream.local
-        level = "on" if way.implicit else way.protection.level
+        level = "on" if way.implicit else handshake.protection.level
         opening = Opening(self._settings.helo_name, level, way.lmtp, login)
         try:
             offered = await conversation.drive(open_session(opening), tls=handshake)

@@ -14,24 +14,26 @@ import time
 
 from mailstrom_cli.net.background import in_thread
 from mailstrom_cli.net.tlsreport import record
-from mailstrom_cli.policy.tls import NONE
+from mailstrom_cli.policy.sts import NONE as NO_MODE
+from mailstrom_cli.policy.sts import NOTHING
+from mailstrom_cli.policy.tls import NO_POLICY, NONE, STS, TLSA, needed
 from mailstrom_cli.policy.tlsrpt import (
     KIND,
-    LONGEST_REASON,
-    NO_POLICY,
+    LONGEST,
     NO_STARTTLS,
     OTHER,
-    TLSA,
     Policy,
     Seen,
     addresses,
     day_of,
+    sts_policy,
     tlsa_policy,
     to_text,
 )
 from mailstrom_cli.smtp import stages
-from mailstrom_cli.smtp.dialog import DNSSEC_INVALID, SessionFailed
+from mailstrom_cli.smtp.dialog import DNSSEC_INVALID, VALIDATION_FAILURE, SessionFailed
 from mailstrom_cli.store.base import NOTE_OCTETS, Note
+from mailstrom_cli.transport.ways import WAYS_KEPT, a_labels
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,10 +41,12 @@ if TYPE_CHECKING:
 
     from mailstrom_cli.net.pool import Session
     from mailstrom_cli.net.resolver import Resolver
-    from mailstrom_cli.policy.dane import Tlsa
     from mailstrom_cli.policy.mx import Target
+    from mailstrom_cli.policy.sts import Found
+    from mailstrom_cli.smtp.dialog import Failure
     from mailstrom_cli.store.base import Store
-    from mailstrom_cli.transport.ways import Way
+    from mailstrom_cli.transport.base import Job
+    from mailstrom_cli.transport.ways import Way, Ways
 
 log = logging.getLogger("mailstrom")
 
@@ -66,43 +70,64 @@ class Tally:
         self._days: dict[str, dict[Seen, int]] = {}
         self._wanted: dict[str, bool] = {}  # by domain; both are of the days that are held
         self._notes: dict[str, int] = {}  # how many there are of a day
+        self._found: dict[str, Found] = {}
         self._changed = False
         self._timer: asyncio.TimerHandle | None = None
         self._writing: asyncio.Task[None] | None = None
 
     # --- counting ---
 
-    def count(
-        self,
-        domain: str,
-        way: Way,
-        tlsa: tuple[str, tuple[Tlsa, ...]] | None,
-        told: Session | SessionFailed,
-    ) -> None:
-        """A session that was opened, or was not. domain: of the recipients.  tlsa: records that counted."""
-        policy = tlsa_policy(*tlsa) if tlsa is not None else Policy()
-        host, ip = way.target.name, way.target.address
+    def asks(self, domain: str, found: Found) -> None:
+        """What a domain asks for by MTA-STS, or why that is not known."""
+        if len(self._found) >= WAYS_KEPT:
+            self._found.clear()
+        self._found[domain] = found
+
+    def count(self, job: Job, way: Way, ways: Ways, told: Session | SessionFailed) -> None:
+        """A session of `mx:` that was opened, or was not, unless the message had needs of its own."""
+        if needed(job.envelope):
+            return None
+        domain, host, ip = a_labels(job.domain), way.target.name, way.target.address
+        found = self._found.get(job.domain, NOTHING)
+        kind = STS if way.trial is not None else way.protection.policy
+        policy = Policy()
+        if kind == TLSA:
+            policy = tlsa_policy(*ways.tlsa.get(way, (host, ())))
+        elif found.policy is not None and found.policy.mode != NO_MODE:
+            policy = sts_policy(domain, found.policy)
+            if kind != STS and not found.policy.allows(host):  # in testing
+                reason = "the policy does not list it"
+                return self._add(Seen(domain, policy, OTHER, host, ip, "", reason))
+        elif found.failure:
+            return self._add(Seen(domain, Policy(STS, domain), found.failure, reason=found.text[:LONGEST]))
         if not isinstance(told, SessionFailed):
             if told.tls is not None:
                 self._add(Seen(domain, policy))
             elif way.protection.level != NONE:
                 self._add(Seen(domain, policy, NO_STARTTLS, host, ip, told.conversation.stream.local))
-            return
+            return None
         failure = told.failure
         if failure.stage != stages.STARTTLS or failure.kind not in ("tls", "no-tls"):
-            return
+            return None
         if failure.kind == "no-tls":
             fault, reason = NO_STARTTLS, str(failure.reply.code) if failure.reply is not None else ""
         elif failure.fault and policy.kind == NO_POLICY:
-            return  # only our configuration wants what it lacks
+            return None  # only our configuration wants what it lacks
         else:
-            fault, reason = failure.fault or OTHER, failure.text[:LONGEST_REASON]
-        self._add(Seen(domain, policy, fault, host, ip, told.sender, reason))
+            fault, reason = failure.fault or OTHER, failure.text[:LONGEST]
+        return self._add(Seen(domain, policy, fault, host, ip, told.sender, reason))
 
-    def unsigned(self, domain: str, target: Target) -> None:
-        """No answer about TLSA records that counts."""
-        policy = Policy(TLSA, target.bases[0] if target.bases else target.name)
-        self._add(Seen(domain, policy, DNSSEC_INVALID, target.name, target.address))
+    def barred(self, job: Job, target: Target, failure: Failure) -> None:
+        """A host that was not dialled where the failure says that no answer about its TLSA records counts, or
+        that its domain's policy does not list it."""
+        if failure.fault not in (DNSSEC_INVALID, VALIDATION_FAILURE) or needed(job.envelope):
+            return
+        found, domain, reason = self._found.get(job.domain, NOTHING), a_labels(job.domain), ""
+        if failure.fault == DNSSEC_INVALID or found.policy is None:
+            policy = Policy(TLSA, target.bases[0] if target.bases else target.name)
+        else:
+            policy, reason = sts_policy(domain, found.policy), "the policy does not list it"
+        self._add(Seen(domain, policy, failure.fault, target.name, target.address, "", reason))
 
     def _add(self, seen: Seen) -> None:
         if self._wanted.get(seen.domain) is False:

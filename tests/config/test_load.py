@@ -42,6 +42,7 @@ OTHER: dict[str, tuple[str, str, Any]] = {
     "tls.require_tls": ("true", "True", True),
     "tls.ca_file": ('"/etc/ca.pem"', "/etc/ca.pem", "/etc/ca.pem"),
     "tls.auth_loopback": ("true", "true", True),
+    "tls.mta_sts": ("false", "false", False),
     "tls.client_cert": ('"/etc/c.pem"', "/etc/c.pem", "/etc/c.pem"),
     "tls.client_key": ('"/etc/c.key"', "/etc/c.key", "/etc/c.key"),
     "dns.resolver": (

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
 from mailstrom_cli.config.schema import Tls, TlsPolicy
@@ -111,7 +113,7 @@ def test_files_are_only_for_those_who_use_them() -> None:
 
 def test_usable_records_decide_and_their_name_is_told() -> None:
     assert protection(Asked("dane"), known(EE, PKIX)) == Protection(
-        "verify", "base.example.net", tlsa=(EE,), certain=True
+        "verify", "base.example.net", tlsa=(EE,), certain=True, policy="tlsa"
     )
 
 
@@ -185,7 +187,7 @@ def test_the_most_specific_policy_counts(name: str, found: int | None) -> None:
 
 def test_what_a_policy_leaves_out_is_as_for_all() -> None:
     settings = Tls("encrypt", True, "/ca", "/cert", "/key", {"a": TlsPolicy(), "b": TlsPolicy(level="may")})
-    plain = Asked("encrypt", True, "/ca", False, (), (), "/cert", "/key")
+    plain = Asked("encrypt", True, "/ca", False, (), (), "/cert", "/key", True)
     assert asked(settings, "other") == asked(settings, "a") == plain
     assert asked(settings, "b").level == "may" and asked(settings, "b").floor
 
@@ -257,3 +259,52 @@ def test_tls_required_no_leaves_what_the_configuration_wants_and_nothing_of_the_
     assert protection(Asked(level), host, login=True, need=OPTIONAL).level == "verify"
     assert protection(Asked(level, floor=True), host, need=OPTIONAL).required
     assert protection(Asked(level), host, implicit=True, need=OPTIONAL).required
+
+
+# --- MTA-STS ---
+
+VOUCHED = Known("mx.example.net", "example.com", signed=False, sts=True)
+
+
+@pytest.mark.parametrize("level", ["may", "encrypt", "verify", "dane"])
+def test_an_enforced_policy_wants_a_certificate_for_the_name_of_the_mx_host(level: str) -> None:
+    told = protection(Asked(level, ca_file="/ca"), VOUCHED)
+    wanted = Protection(
+        "verify", "mx.example.net", ("mx.example.net",), certain=True, ca_file="/ca", policy="sts"
+    )
+    assert told == wanted and told.required
+
+
+def test_usable_tlsa_records_go_before_it_and_others_do_not() -> None:
+    of = partial(replace, known(EE), sts=True)
+    assert protection(Asked("dane"), of()) == protection(Asked("dane"), known(EE))
+    for held in ((PKIX,), ()):
+        told = protection(Asked("dane"), of(tlsa=held))
+        assert (told.level, told.policy, told.sni, told.tlsa) == ("verify", "sts", "mx.example.net", ())
+
+
+def test_who_decides_is_told() -> None:
+    assert protection(Asked("dane"), known(PKIX)).policy == "tlsa"
+    assert protection(Asked("dane"), known()).policy == protection(Asked("verify"), MX).policy
+    assert PLAIN.policy == "no-policy-found"
+
+
+@pytest.mark.parametrize(
+    ("settings", "wanted"),
+    [
+        (Tls(), True),
+        (Tls(mta_sts=False), False),
+        (Tls("none"), False),
+        (Tls("verify"), True),
+        (Tls(policy={"a": TlsPolicy(level="may")}), False),
+        (Tls(policy={"*.a": TlsPolicy(level="may")}), True),  # of others
+        (Tls(policy={"a": TlsPolicy(level="encrypt")}), False),
+        (Tls(policy={"a": TlsPolicy(match=("x",))}), False),
+        (Tls(policy={"a": TlsPolicy(fingerprints=("ab",))}), False),
+        (Tls("none", policy={"a": TlsPolicy(level="dane")}), True),
+        (Tls(policy={"a": TlsPolicy(ca_file="/own")}), True),
+        (Tls("none", policy={"a": TlsPolicy(ca_file="/own")}), False),
+    ],
+)
+def test_whoever_names_a_level_for_a_domain_has_the_last_word(settings: Tls, wanted: bool) -> None:
+    assert asked(settings, "a").sts is wanted

@@ -29,8 +29,10 @@ def _no_authorities_of_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
 def sender() -> Iterator[Callable[..., Sender]]:
     with contextlib.ExitStack() as open_ones:
 
-        def make(resolver: Names | None = None, tally: Tally | None = None, **changed: Any) -> Sender:
-            made = Sender(settings(**changed), resolver, tally)
+        def make(
+            resolver: Names | None = None, tally: Tally | None = None, sts_port: int = 1, **changed: Any
+        ) -> Sender:
+            made = Sender(settings(**changed), resolver, None, sts_port, tally)
             open_ones.callback(made.close)
             return made
 

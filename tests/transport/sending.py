@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 from mailstrom_cli.config.schema import DEFAULTS, Settings, build
 from mailstrom_cli.config.via import parse_via
 from mailstrom_cli.mail.envelope import Envelope, Recipient
+from mailstrom_cli.net.mtasts import Policies
 from mailstrom_cli.policy.classify import Circumstances
 from mailstrom_cli.policy.mx import Lookup, MxRecord
 from mailstrom_cli.policy.routing import NextHop
+from mailstrom_cli.store.memory import Memory
 from mailstrom_cli.transport.base import Job, deliver
 from mailstrom_cli.transport.maildir import MaildirTransport
 from mailstrom_cli.transport.smtp import SmtpTransport
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from mailstrom_cli.mail.status import Result
     from mailstrom_cli.net.resolver import Resolver
     from mailstrom_cli.policy.dane import Tlsa
+    from mailstrom_cli.store.base import Store
     from mailstrom_cli.transport.base import Transport
     from mailstrom_cli.transport.tally import Tally
 
@@ -43,11 +46,11 @@ class Names:
         signed: Sequence[str] = (),
         aliases: Mapping[str, str] | None = None,
         tlsa: Mapping[str, Sequence[Tlsa] | Lookup] | None = None,
-        txt: Mapping[str, Sequence[str] | Lookup] | None = None,
+        txt: Mapping[str, list[str] | Lookup] | None = None,
     ) -> None:
-        self.texts = txt or {}
         self.signed, self.aliases, self.records = signed, aliases or {}, tlsa or {}
         self.asked: list[str] = []  # for TLSA records of whom
+        self.texts: dict[str, list[str] | Lookup] = dict(txt or {})
         self.domains = {d: [MxRecord(*r) for r in records] for d, records in (mx or {}).items()}
         self.hosts = {RELAY: ["127.0.0.1"], **(hosts or {})}
 
@@ -75,11 +78,8 @@ class Names:
         return Lookup("found" if records else "nodata", "", host in self.signed), list(records)
 
     async def txt(self, name: str) -> tuple[Lookup, list[str]]:
-        self.asked.append(name)
-        records = self.texts.get(name, ())
-        if isinstance(records, Lookup):
-            return records, []
-        return Lookup("found" if records else "nxdomain"), list(records)
+        held = self.texts.get(name, Lookup("nxdomain"))
+        return (held, []) if isinstance(held, Lookup) else (Lookup("found"), held)
 
     async def relay_addresses(self, host: str) -> tuple[Lookup, list[str]]:
         return Lookup("found"), list(self.hosts.get(host, [host]))
@@ -102,11 +102,14 @@ class Sender:
         self,
         with_settings: Settings = DEFAULTS,
         resolver: Resolver | Names | None = None,
+        store: Store | None = None,
+        sts_port: int = 1,  # of policy hosts
         tally: Tally | None = None,
     ) -> None:
         self.runner = asyncio.Runner()
         names: Any = resolver or Names()
-        self.smtp = SmtpTransport(with_settings, names, Random(1), tally)
+        policies = Policies(names, store or Memory(), with_settings.tls.ca_file, sts_port)
+        self.smtp = SmtpTransport(with_settings, names, policies, Random(1), tally)
         self.transports: dict[str, Transport] = {"maildir": MaildirTransport("here.example.org")}
         self.finals: list[list[Result]] = []  # what was told before the end, a list each time
 
