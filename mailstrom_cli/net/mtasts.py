@@ -24,8 +24,11 @@ from mailstrom_cli.values import value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Sequence
     from typing import TypeVar
 
+    from mailstrom_cli.net.https import Answer
     from mailstrom_cli.net.resolver import Resolver
     from mailstrom_cli.store.base import Store
 
@@ -87,6 +90,7 @@ class Policies:
         self._failed: dict[str, tuple[float, str, Found]] = {}  # until when (monotonic), which id, and how
         self._silent: dict[str, float] = {}  # until when (monotonic) no TXT record is asked for
         self._fetching: dict[str, asyncio.Task[Found]] = {}
+        self._trusted: ssl.SSLContext | None = None
 
     async def close(self) -> None:
         """Let what is being fetched come in, for a moment."""
@@ -202,19 +206,26 @@ class Policies:
 
     async def _octets(self, domain: str) -> bytes:
         """Raises NoAnswer, OSError."""
-        from mailstrom_cli.net.https import NoAnswer, get
+        from mailstrom_cli.net.https import NoAnswer
 
         host = sts.policy_host(domain)
         told, addresses = await self._resolver.addresses(host)
         if not addresses:
             raise NoAnswer(told.text)
-        some = tuple(addresses[:MOST_ADDRESSES])
-        answer = await in_thread(get, host, sts.PATH, some, self._ca_file, FETCH_SECONDS, self._port)
+        answer = await in_thread(self._get, host, addresses[:MOST_ADDRESSES])
         if answer.status != 200:
             raise NoAnswer(f"{host}: HTTP status {answer.status}")
         if answer.kind != sts.MEDIA_TYPE:
             raise NoAnswer(f"{host}: its policy is not {sts.MEDIA_TYPE}")
         return answer.octets
+
+    def _get(self, host: str, addresses: Sequence[str]) -> Answer:
+        """In a thread. To load the authorities takes longer than all the rest."""
+        from mailstrom_cli.net.https import context, get
+
+        if self._trusted is None:
+            self._trusted = context(self._ca_file)
+        return get(host, sts.PATH, addresses, self._trusted, FETCH_SECONDS, self._port)
 
 
 def _instead(found: Found, kept: Kept | None) -> Found:
