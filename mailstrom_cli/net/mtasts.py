@@ -97,10 +97,32 @@ class Policies:
         if self._fetching:
             await asyncio.wait(self._fetching.values(), timeout=CLOSE_SECONDS)
 
+    def at_hand(self, domain: str) -> Found | None:
+        """What `of` says, where it has nothing to wait for; else None."""
+        domain = domain.lower()
+        if self._not_asked(domain):
+            return self._decided(domain, None)
+        answer = self._resolver.txt_at_hand(sts.record_name(domain))
+        return self._decided(domain, sts.identifier(answer[1])) if answer else None
+
     async def of(self, domain: str) -> Found:
         """What a domain, in A-labels, asks for. What fails is told and never raised."""
         domain = domain.lower()
         id = await self._identifier(domain)
+        found = self._decided(domain, id)
+        if found is not None:
+            return found
+        assert id is not None
+        kept = self._kept(domain)
+        fetching = asyncio.shield(self._fetch(domain, id))
+        try:
+            async with asyncio.timeout(PATIENCE if kept else None):
+                return _instead(await fetching, kept)
+        except TimeoutError:
+            return _instead(sts.NOTHING, kept)
+
+    def _decided(self, domain: str, id: str | None) -> Found | None:
+        """What counts by what is kept; None where a policy has to be fetched first."""
         kept = self._kept(domain)
         if id is None:
             return Found(kept.policy) if kept else sts.NOTHING
@@ -111,17 +133,14 @@ class Policies:
             if failed is None and kept.old(time.time()):
                 self._fetch(domain, id)
             return _instead(failed or sts.NOTHING, kept)
-        if failed is not None:
-            return _instead(failed, kept)
-        fetching = asyncio.shield(self._fetch(domain, id))
-        try:
-            async with asyncio.timeout(PATIENCE if kept else None):
-                return _instead(await fetching, kept)
-        except TimeoutError:
-            return _instead(sts.NOTHING, kept)
+        return None if failed is None else _instead(failed, kept)
+
+    def _not_asked(self, domain: str) -> bool:
+        return bool(self._silent) and self._silent.get(domain, 0.0) > time.monotonic()
 
     async def _identifier(self, domain: str) -> str | None:
-        if self._silent and self._silent.get(domain, 0.0) > time.monotonic():
+        """The one in its record; None for no record, and for no answer."""
+        if self._not_asked(domain):
             return None
         try:
             async with asyncio.timeout(TXT_SECONDS):

@@ -125,9 +125,11 @@ class SmtpTransport:
         targets = self._targets.of(
             via, job.domain, lambda target: self._pool.has(self._ways.known(via, job.domain, target))
         )
-        found = sts.NOTHING
-        if domain := self._ways.policy_domain(via, job.domain):
-            (told, some), found = await asyncio.gather(targets, self._policies.of(domain))
+        domain = self._ways.policy_domain(via, job.domain)
+        found = self._policies.at_hand(domain) if domain else sts.NOTHING
+        if found is None:
+            (told, some), asked = await asyncio.gather(targets, self._policies.of(domain))
+            found = asked
         else:
             told, some = await targets
         return told, self._targets.choose(some, found.policy), found

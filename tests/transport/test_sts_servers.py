@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import ssl
@@ -16,6 +17,7 @@ from mailstrom_cli.config.schema import TlsPolicy
 from mailstrom_cli.net.resolver import Resolver
 from mailstrom_cli.policy.dane import Tlsa
 from mailstrom_cli.policy.mx import Lookup, MxRecord
+from mailstrom_cli.policy.sts import Found
 from mailstrom_cli.store.base import Note
 from mailstrom_cli.store.memory import Memory
 from mailstrom_cli.store.spool import open_store
@@ -363,6 +365,54 @@ def test_dane_goes_first(process: Process, tlsa: Any, wanted: str) -> None:
     told = send(process(names=held, tls_level="dane"), DOMAIN)
     assert (told.tls_by or told.enhanced) == wanted
     assert "MTA-STS" not in told.text
+
+
+def test_a_policy_counts_from_the_moment_it_is_there(process: Process, world: World) -> None:
+    """Also for a host that was spoken to before, and to which a connection is open."""
+    held = names(hosts={f"mx.{DOMAIN}": [GOOD]})
+    sender, texts = process(names=held), held.texts
+    held.texts = {}
+    assert outcome(send(sender, DOMAIN)) == ENCRYPTED
+    held.texts = texts
+    assert outcome(send(sender, DOMAIN)) == outcome(send(sender, DOMAIN)) == PROVEN
+
+
+@pytest.mark.parametrize("kind", ["failed", "nxdomain", None])
+def test_a_record_that_nobody_tells_holds_mail_up_for_a_moment_and_not_for_ever(
+    process: Process, monkeypatch: pytest.MonkeyPatch, kind: str | None
+) -> None:
+    """It is asked for together with the MX records. None: there is no answer at all."""
+    monkeypatch.setattr("mailstrom_cli.net.mtasts.TXT_SECONDS", 0.1)
+    held, asked, both = names(hosts={f"mx.{DOMAIN}": [OTHER]}), [], asyncio.Event()
+    mx = held.mx
+
+    async def txt(name: str) -> tuple[Lookup, list[str]]:
+        asked.append(name)
+        both.set()
+        if kind is None:
+            await asyncio.Event().wait()
+        return Lookup(str(kind), "no answer"), []
+
+    async def mx_after_txt(domain: str) -> tuple[Lookup, list[MxRecord]]:
+        async with asyncio.timeout(5):
+            await both.wait()
+        return await mx(domain)
+
+    monkeypatch.setattr(held, "txt", txt)
+    monkeypatch.setattr(held, "mx", mx_after_txt)
+    sender = process(names=held)
+    assert outcome(send(sender, DOMAIN)) == outcome(send(sender, DOMAIN)) == ENCRYPTED
+    assert asked == [f"_mta-sts.{DOMAIN}"] * (2 if kind == "nxdomain" else 1)
+
+
+def test_what_was_asked_a_moment_ago_costs_no_question(process: Process, world: World) -> None:
+    sender = process()
+    assert outcome(send(sender, DOMAIN)) == PROVEN
+    policies = sender.smtp._policies
+    assert policies.at_hand(DOMAIN) == sender.run(policies.of(DOMAIN))
+    assert policies.at_hand("no-record.test") is None
+    send(sender, "no-record.test")
+    assert policies.at_hand("no-record.test") == Found()
 
 
 def test_a_relay_costs_no_question(world: World, process: Process) -> None:
