@@ -53,7 +53,7 @@ def post(url: str, form: Mapping[str, str], ca_file: str) -> tuple[int, dict[str
     def connection() -> http.client.HTTPConnection:
         if parts.scheme == "http":
             return http.client.HTTPConnection(host, parts.port, timeout=SECONDS)
-        return _Verified(host, parts.port, SECONDS, ca_file, ())
+        return _Verified(host, parts.port, SECONDS, context(ca_file), ())
 
     answer = _ask(host, connection, request, SECONDS)
     try:
@@ -74,12 +74,18 @@ def deliver(url: str, octets: bytes, kind: str, ca_file: str) -> int:
         raise NoAnswer(f"{url}: no URL") from None
     target = parts.path or "/"
     request = "POST", f"{target}?{parts.query}" if parts.query else target, octets, {"Content-Type": kind}
-    return _ask(host, partial(_Verified, host, port, SECONDS, ca_file, ()), request, SECONDS).status
+
+    def connection() -> http.client.HTTPConnection:
+        return _Verified(host, port, SECONDS, context(ca_file), ())
+
+    return _ask(host, connection, request, SECONDS).status
 
 
-def get(host: str, path: str, addresses: Sequence[str], ca_file: str, seconds: float, port: int) -> Answer:
+def get(
+    host: str, path: str, addresses: Sequence[str], trusted: ssl.SSLContext, seconds: float, port: int
+) -> Answer:
     """What a host has at a path, asked at the first of its addresses that answers. Raises NoAnswer."""
-    connection = partial(_Verified, host, port, seconds, ca_file, addresses)
+    connection = partial(_Verified, host, port, seconds, trusted, addresses)
     return _ask(host, connection, ("GET", path, None, {}), seconds)
 
 
@@ -106,25 +112,34 @@ def _ask(
     return Answer(response.status, kind.strip().lower(), octets)
 
 
+def context(ca_file: str) -> ssl.SSLContext:
+    """One that verifies a host. ca_file: authorities to trust beside the system's, or "". Raises OSError."""
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    made.load_default_certs()
+    made.minimum_version = ssl.TLSVersion.TLSv1_2
+    made.hostname_checks_common_name = False
+    if ca_file:
+        made.load_verify_locations(ca_file)
+    return made
+
+
 class _Verified(http.client.HTTPSConnection):
     """One whose host is looked up by the caller, at these addresses, or, with none, by the system."""
 
     def __init__(
-        self, host: str, port: int | None, seconds: float, ca_file: str, addresses: Sequence[str]
+        self, host: str, port: int | None, seconds: float, trusted: ssl.SSLContext, addresses: Sequence[str]
     ) -> None:
-        self._tls = ssl.create_default_context()
-        self._tls.minimum_version = ssl.TLSVersion.TLSv1_2
-        self._tls.hostname_checks_common_name = False
-        if ca_file:
-            self._tls.load_verify_locations(ca_file)
-        super().__init__(host, port, timeout=seconds, context=self._tls)
+        super().__init__(host, port, timeout=seconds, context=trusted)
+        self._trusted = trusted
         self._addresses = tuple(addresses) or (host,)
 
     def connect(self) -> None:
         self.sock = self._dialled()
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         # Not at once, so that whoever watches the time has the socket during the handshake, too.
-        self.sock = self._tls.wrap_socket(self.sock, server_hostname=self.host, do_handshake_on_connect=False)
+        self.sock = self._trusted.wrap_socket(
+            self.sock, server_hostname=self.host, do_handshake_on_connect=False
+        )
         self.sock.do_handshake()
 
     def _dialled(self) -> socket.socket:

@@ -24,8 +24,11 @@ from mailstrom_cli.values import value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Sequence
     from typing import TypeVar
 
+    from mailstrom_cli.net.https import Answer
     from mailstrom_cli.net.resolver import Resolver
     from mailstrom_cli.store.base import Store
 
@@ -87,16 +90,39 @@ class Policies:
         self._failed: dict[str, tuple[float, str, Found]] = {}  # until when (monotonic), which id, and how
         self._silent: dict[str, float] = {}  # until when (monotonic) no TXT record is asked for
         self._fetching: dict[str, asyncio.Task[Found]] = {}
+        self._trusted: ssl.SSLContext | None = None
 
     async def close(self) -> None:
         """Let what is being fetched come in, for a moment."""
         if self._fetching:
             await asyncio.wait(self._fetching.values(), timeout=CLOSE_SECONDS)
 
+    def at_hand(self, domain: str) -> Found | None:
+        """What `of` says, where it has nothing to wait for; else None."""
+        domain = domain.lower()
+        if self._not_asked(domain):
+            return self._decided(domain, None)
+        answer = self._resolver.txt_at_hand(sts.record_name(domain))
+        return self._decided(domain, sts.identifier(answer[1])) if answer else None
+
     async def of(self, domain: str) -> Found:
         """What a domain, in A-labels, asks for. What fails is told and never raised."""
         domain = domain.lower()
         id = await self._identifier(domain)
+        found = self._decided(domain, id)
+        if found is not None:
+            return found
+        assert id is not None
+        kept = self._kept(domain)
+        fetching = asyncio.shield(self._fetch(domain, id))
+        try:
+            async with asyncio.timeout(PATIENCE if kept else None):
+                return _instead(await fetching, kept)
+        except TimeoutError:
+            return _instead(sts.NOTHING, kept)
+
+    def _decided(self, domain: str, id: str | None) -> Found | None:
+        """What counts by what is kept; None where a policy has to be fetched first."""
         kept = self._kept(domain)
         if id is None:
             return Found(kept.policy) if kept else sts.NOTHING
@@ -107,17 +133,14 @@ class Policies:
             if failed is None and kept.old(time.time()):
                 self._fetch(domain, id)
             return _instead(failed or sts.NOTHING, kept)
-        if failed is not None:
-            return _instead(failed, kept)
-        fetching = asyncio.shield(self._fetch(domain, id))
-        try:
-            async with asyncio.timeout(PATIENCE if kept else None):
-                return _instead(await fetching, kept)
-        except TimeoutError:
-            return _instead(sts.NOTHING, kept)
+        return None if failed is None else _instead(failed, kept)
+
+    def _not_asked(self, domain: str) -> bool:
+        return bool(self._silent) and self._silent.get(domain, 0.0) > time.monotonic()
 
     async def _identifier(self, domain: str) -> str | None:
-        if self._silent and self._silent.get(domain, 0.0) > time.monotonic():
+        """The one in its record; None for no record, and for no answer."""
+        if self._not_asked(domain):
             return None
         try:
             async with asyncio.timeout(TXT_SECONDS):
@@ -202,19 +225,26 @@ class Policies:
 
     async def _octets(self, domain: str) -> bytes:
         """Raises NoAnswer, OSError."""
-        from mailstrom_cli.net.https import NoAnswer, get
+        from mailstrom_cli.net.https import NoAnswer
 
         host = sts.policy_host(domain)
         told, addresses = await self._resolver.addresses(host)
         if not addresses:
             raise NoAnswer(told.text)
-        some = tuple(addresses[:MOST_ADDRESSES])
-        answer = await in_thread(get, host, sts.PATH, some, self._ca_file, FETCH_SECONDS, self._port)
+        answer = await in_thread(self._get, host, addresses[:MOST_ADDRESSES])
         if answer.status != 200:
             raise NoAnswer(f"{host}: HTTP status {answer.status}")
         if answer.kind != sts.MEDIA_TYPE:
             raise NoAnswer(f"{host}: its policy is not {sts.MEDIA_TYPE}")
         return answer.octets
+
+    def _get(self, host: str, addresses: Sequence[str]) -> Answer:
+        """In a thread. To load the authorities takes longer than all the rest."""
+        from mailstrom_cli.net.https import context, get
+
+        if self._trusted is None:
+            self._trusted = context(self._ca_file)
+        return get(host, sts.PATH, addresses, self._trusted, FETCH_SECONDS, self._port)
 
 
 def _instead(found: Found, kept: Kept | None) -> Found:

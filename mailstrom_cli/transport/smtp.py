@@ -142,13 +142,15 @@ class SmtpTransport:
         targets = self._targets.of(
             via, job.domain, lambda target: self._pool.has(self._ways.known(via, job.domain, target, need))
         )
-        found = sts.NOTHING
-        if domain := self._ways.policy_domain(via, job.domain, need):
-            (told, some), found = await asyncio.gather(targets, self._policies.of(domain))
-            if self._tally is not None:
-                self._tally.asks(job.domain, found)
+        domain = self._ways.policy_domain(via, job.domain, need)
+        found = self._policies.at_hand(domain) if domain else sts.NOTHING
+        if found is None:
+            (told, some), asked = await asyncio.gather(targets, self._policies.of(domain))
+            found = asked
         else:
             told, some = await targets
+        if self._tally is not None:
+            self._tally.asks(job.domain, found)
         return told, self._targets.choose(some, found.policy), found
 
     # --- a session ---

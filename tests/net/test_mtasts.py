@@ -234,10 +234,12 @@ def test_a_policy_host_has_so_long_in_all(certificates: Certificates, where: str
     over = threading.Event()
 
     def drip(listener: socket.socket) -> None:
-        with contextlib.suppress(OSError), listener.accept()[0] as accepted:
+        with contextlib.suppress(OSError), contextlib.ExitStack() as accepted_ones:
+            accepted = accepted_ones.enter_context(listener.accept()[0])
             text = itertools.chain(bytes.fromhex("1603034000"), itertools.repeat(2))  # a record of 16 KiB
             if where == "answer":
-                accepted = certificates.context().wrap_socket(accepted, server_side=True)
+                secured = certificates.context().wrap_socket(accepted, server_side=True)
+                accepted = accepted_ones.enter_context(secured)
                 text = itertools.chain(b"HTTP/1.1 200 OK\r\nX: ", itertools.repeat(120))
             while not over.wait(0.02):
                 if where != "connected":
@@ -250,7 +252,8 @@ def test_a_policy_host_has_so_long_in_all(certificates: Certificates, where: str
         begun = time.monotonic()
         try:
             with pytest.raises(https.NoAnswer, match=f"{HOST}: timed out"):
-                https.get(HOST, sts.PATH, ["127.0.0.1"], certificates.ca_file, 0.3, port)
+                trusted = https.context(certificates.ca_file)
+                https.get(HOST, sts.PATH, ["127.0.0.1"], trusted, 0.3, port)
             assert time.monotonic() - begun < 5
         finally:
             over.set()

@@ -81,6 +81,9 @@ class Names:
         held = self.texts.get(name, Lookup("nxdomain"))
         return (held, []) if isinstance(held, Lookup) else (Lookup("found"), held)
 
+    def txt_at_hand(self, name: str) -> None:
+        return None
+
     async def relay_addresses(self, host: str) -> tuple[Lookup, list[str]]:
         return Lookup("found"), list(self.hosts.get(host, [host]))
 
