@@ -149,7 +149,7 @@ class SmtpTransport:
             found = asked
         else:
             told, some = await targets
-        if self._tally is not None:
+        if domain and self._tally is not None:
             self._tally.asks(job.domain, found)
         return told, self._targets.choose(some, found.policy), found
 

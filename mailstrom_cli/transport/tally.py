@@ -34,6 +34,7 @@ from mailstrom_cli.smtp import stages
 from mailstrom_cli.smtp.dialog import DNSSEC_INVALID, VALIDATION_FAILURE, SessionFailed
 from mailstrom_cli.store.base import NOTE_OCTETS, Note
 from mailstrom_cli.transport.ways import WAYS_KEPT, a_labels
+from mailstrom_cli.values import replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ MOST = 50_000  # rows of a process in a day; what differs from them all is not c
 ASKED_AT_ONCE = 10
 CLOSE_SECONDS = 5.0
 """As long as DNS may keep a process from ending; what is not known by then is kept."""
+NOT_LISTED = "the policy does not list this host"
 
 
 class Tally:
@@ -84,50 +86,51 @@ class Tally:
         self._found[domain] = found
 
     def count(self, job: Job, way: Way, ways: Ways, told: Session | SessionFailed) -> None:
-        """A session of `mx:` that was opened, or was not, unless the message had needs of its own."""
-        if needed(job.envelope):
-            return None
-        domain, host, ip = a_labels(job.domain), way.target.name, way.target.address
-        found = self._found.get(job.domain, NOTHING)
-        kind = STS if way.trial is not None else way.protection.policy
-        policy = Policy()
-        if kind == TLSA:
-            policy = tlsa_policy(*ways.tlsa.get(way, (host, ())))
-        elif found.policy is not None and found.policy.mode != NO_MODE:
-            policy = sts_policy(domain, found.policy)
-            if kind != STS and not found.policy.allows(host):  # in testing
-                reason = "the policy does not list it"
-                return self._add(Seen(domain, policy, OTHER, host, ip, "", reason))
-        elif found.failure:
-            return self._add(Seen(domain, Policy(STS, domain), found.failure, reason=found.text[:LONGEST]))
-        if not isinstance(told, SessionFailed):
-            if told.tls is not None:
-                self._add(Seen(domain, policy))
-            elif way.protection.level != NONE:
-                self._add(Seen(domain, policy, NO_STARTTLS, host, ip, told.conversation.stream.local))
-            return None
-        failure = told.failure
-        if failure.stage != stages.STARTTLS or failure.kind not in ("tls", "no-tls"):
-            return None
-        if failure.kind == "no-tls":
-            fault, reason = NO_STARTTLS, str(failure.reply.code) if failure.reply is not None else ""
-        elif failure.fault and policy.kind == NO_POLICY:
-            return None  # only our configuration wants what it lacks
-        else:
-            fault, reason = failure.fault or OTHER, failure.text[:LONGEST]
-        return self._add(Seen(domain, policy, fault, host, ip, told.sender, reason))
+        """A session of `mx:` that was opened, or that failed, unless the message had needs of its own."""
+        if needed(job.envelope) or job.domain.startswith("["):
+            return
+        if isinstance(told, SessionFailed):
+            failure = told.failure
+            if failure.stage != stages.STARTTLS or failure.kind not in ("tls", "no-tls"):
+                return  # it says nothing of TLS
+        seen = self._by_policy(job.domain, way, ways)
+        if not seen.fault and isinstance(told, SessionFailed):
+            if failure.kind == "no-tls":
+                fault, reason = NO_STARTTLS, str(failure.reply.code) if failure.reply is not None else ""
+            elif failure.fault and seen.policy.kind == NO_POLICY:
+                return  # only our configuration wants what it lacks
+            else:
+                fault, reason = failure.fault or OTHER, failure.text[:LONGEST]
+            seen = replace(_at(seen, way.target, fault, reason), sender=told.sender)
+        elif not seen.fault and not isinstance(told, SessionFailed) and told.tls is None:
+            if way.protection.level == NONE:
+                return
+            seen = replace(_at(seen, way.target, NO_STARTTLS), sender=told.conversation.stream.local)
+        self._add(seen)
+
+    def _by_policy(self, given: str, way: Way, ways: Ways) -> Seen:
+        """What a session is held to, and what is wrong with that alone."""
+        domain, found = a_labels(given), self._found.get(given, NOTHING)
+        if way.protection.policy == TLSA:
+            return Seen(domain, tlsa_policy(*ways.tlsa.get(way, (way.target.name, ()))))
+        if found.policy is not None and found.policy.mode != NO_MODE:
+            seen = Seen(domain, sts_policy(domain, found.policy))
+            return seen if found.policy.allows(way.target.name) else _at(seen, way.target, OTHER, NOT_LISTED)
+        if found.failure:
+            return Seen(domain, Policy(STS, domain), found.failure, reason=found.text[:LONGEST])
+        return Seen(domain, Policy())
 
     def barred(self, job: Job, target: Target, failure: Failure) -> None:
         """A host that was not dialled where the failure says that no answer about its TLSA records counts, or
         that its domain's policy does not list it."""
         if failure.fault not in (DNSSEC_INVALID, VALIDATION_FAILURE) or needed(job.envelope):
             return
-        found, domain, reason = self._found.get(job.domain, NOTHING), a_labels(job.domain), ""
-        if failure.fault == DNSSEC_INVALID or found.policy is None:
-            policy = Policy(TLSA, target.bases[0] if target.bases else target.name)
+        found, domain = self._found.get(job.domain, NOTHING), a_labels(job.domain)
+        if failure.fault == VALIDATION_FAILURE and found.policy is not None:
+            self._add(_at(Seen(domain, sts_policy(domain, found.policy)), target, OTHER, NOT_LISTED))
         else:
-            policy, reason = sts_policy(domain, found.policy), "the policy does not list it"
-        self._add(Seen(domain, policy, failure.fault, target.name, target.address, "", reason))
+            policy = Policy(TLSA, target.bases[0] if target.bases else target.name)
+            self._add(_at(Seen(domain, policy), target, failure.fault))
 
     def _add(self, seen: Seen) -> None:
         if self._wanted.get(seen.domain) is False:
@@ -200,3 +203,8 @@ class Tally:
             note = Note(texts[number], until) if number < len(texts) else None
             self._store.set_note(KIND, f"{day} {self._token} {number}", note)
         self._notes[day] = len(texts)
+
+
+def _at(seen: Seen, target: Target, fault: str, reason: str = "") -> Seen:
+    """The same, with what went wrong and with which host."""
+    return replace(seen, fault=fault, host=target.name, ip=target.address, reason=reason)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,6 +12,7 @@ from mailstrom_cli.policy.dane import Tlsa
 from mailstrom_cli.policy.mx import Lookup
 
 from ..peers.answers import Drop, Stall
+from ..peers.policy_host import PolicyHost, policy
 from ..peers.scripted import Script
 from .sending import MESSAGE, Names, statuses
 from .test_conversion import EIGHT
@@ -195,6 +197,55 @@ def test_tlsa_records_prove_it_whatever_level_is_set(
 def test_no_answer_about_tlsa_records_is_no_reason_to_fail(offering, out) -> None:
     names = Names(signed=SIGNED, tlsa={RELAY: Lookup("failed", "no answer")})
     assert statuses(out(names).send(via(offering()), **NEEDED)) == [("deferred", None, "4.7.5")]
+
+
+POLICIES = {
+    "enforced": (policy(RELAY), True),
+    "in testing": (policy(RELAY, mode="testing"), True),
+    "of others": (policy("other.test"), False),
+    "of others, in testing": (policy("other.test", mode="testing"), False),
+    "withdrawn": (policy(mode="none"), False),
+}
+
+
+@pytest.mark.parametrize("how", POLICIES)
+def test_an_mx_host_may_be_named_by_a_policy_of_mta_sts(offering, out, certificates, how: str) -> None:
+    """Its certificate is not for the domain, and the MX records are not signed (RFC 8689, 4.2.1)."""
+    octets, named = POLICIES[how]
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    certificates.authority.issue_cert("mta-sts.example.com").configure_cert(context)
+    server = offering()
+    names = Names(
+        {"example.com": [(10, RELAY)]},
+        {RELAY: ["127.0.0.1"], "mta-sts.example.com": ["127.0.0.1"]},
+        txt={"_mta-sts.example.com": ["v=STSv1; id=1"]},
+    )
+    with PolicyHost(context) as host:
+        host.serve("example.com", octets)
+        sending = out(names, sts_port=host.port, smtp_port=server.port)
+        (told,) = sending.send("mx:", "a@example.com", domain="example.com", **NEEDED)
+    if named:
+        assert (told.status, told.tls_by) == ("delivered", "mta-sts")
+    else:
+        assert statuses([told]) == [("failed", None, "5.7.30")]
+        assert mails(server) == []
+
+
+def test_a_policy_of_mta_sts_does_not_count_for_who_says_so(offering, out, certificates) -> None:
+    server = offering("self-signed")
+    names = Names(
+        {"example.org": [(10, RELAY)]},
+        {RELAY: ["127.0.0.1"], "mta-sts.example.org": ["127.0.0.1"]},
+        txt={"_mta-sts.example.org": ["v=STSv1; id=1"]},
+    )
+    with PolicyHost(certificates.context()) as host:
+        host.serve("example.org", policy(RELAY))
+        sending = out(names, sts_port=host.port, smtp_port=server.port)
+        to = {"domain": "example.org"}
+        assert sending.send("mx:", "a@example.org", **to)[0].status == "deferred"
+        (told,) = sending.send("mx:", "a@example.org", **to, **OPTIONAL)
+        assert (told.status, told.tls) == ("delivered", "TLSv1.3 encrypted")
+        assert sending.send("mx:", "a@example.org", **to)[0].status == "deferred"
 
 
 # --- sessions ---

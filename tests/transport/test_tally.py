@@ -10,20 +10,22 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from mailstrom_cli.config.schema import TlsPolicy
+from mailstrom_cli.policy import sts
 from mailstrom_cli.policy.dane import Tlsa
 from mailstrom_cli.policy.mx import Lookup
-from mailstrom_cli.policy.tlsrpt import KIND, Policy, Seen, from_text, tlsa_policy
+from mailstrom_cli.policy.tlsrpt import KIND, Policy, Seen, from_text, sts_policy, tlsa_policy
 from mailstrom_cli.store.memory import Memory
 from mailstrom_cli.transport import tally
 from mailstrom_cli.transport.tally import Tally
 
 from ..peers.answers import Drop
+from ..peers.policy_host import PolicyHost, Reply, policy
 from ..peers.scripted import Script
 from .sending import Names
 from .test_tls_policy import der
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from ..peers.scripted import ScriptedServer
     from .sending import Sender
@@ -47,7 +49,7 @@ class Place:
     def sender(self, server: ScriptedServer, **given: Any) -> Sender:
         zones = {"txt": ASKS, **{k: given.pop(k) for k in ("txt", "tlsa", "signed", "mx") if k in given}}
         zones.setdefault("mx", {DOMAIN: [(10, HOST)], "two.test": [(10, HOST)]})
-        self.names = Names(hosts={HOST: ["127.0.0.1"]}, **zones)
+        self.names = Names(hosts={HOST: ["127.0.0.1"], f"mta-sts.{DOMAIN}": ["127.0.0.1"]}, **zones)
         counting = Tally(self.store, self.names, lambda: self.now)  # type: ignore[arg-type]
         return self._sender(
             self.names, counting, **{"smtp_port": server.port, "tls_ca_file": self._ca_file, **given}
@@ -162,6 +164,73 @@ def test_tlsa_records_without_an_answer_that_counts(place, offering) -> None:
     assert send(out) == "deferred"
     end(out)
     assert place.counts() == {Seen(DOMAIN, Policy("tlsa", HOST), "dnssec-invalid", HOST, "127.0.0.1"): 1}
+
+
+# --- MTA-STS ---
+
+
+@pytest.fixture
+def policy_host(certificates) -> Iterator[PolicyHost]:
+    with PolicyHost(certificates.context()) as host:
+        yield host
+
+
+ENFORCED, TESTED = policy(HOST), policy(HOST, mode="testing")
+ELSEWHERE = policy("other.test"), policy("other.test", mode="testing")
+
+
+def of_sts(octets: bytes) -> Policy:
+    return sts_policy(DOMAIN, sts.parse(octets))
+
+
+STS_CASES: dict[str, tuple[str, Reply | bytes, str, str, Policy]] = {
+    "hit": ("good", ENFORCED, "delivered", "", of_sts(ENFORCED)),
+    "miss": ("wrong-name", ENFORCED, "deferred", "certificate-host-mismatch", of_sts(ENFORCED)),
+    "expired": ("expired", ENFORCED, "deferred", "certificate-expired", of_sts(ENFORCED)),
+    "self-signed": ("self-signed", ENFORCED, "deferred", "certificate-not-trusted", of_sts(ENFORCED)),
+    "bare": ("no TLS", ENFORCED, "deferred", "starttls-not-supported", of_sts(ENFORCED)),
+    "unlisted": ("good", ELSEWHERE[0], "deferred", "validation-failure", of_sts(ELSEWHERE[0])),
+    "testing": ("good", TESTED, "delivered", "", of_sts(TESTED)),
+    "testing, miss": ("wrong-name", TESTED, "delivered", "certificate-host-mismatch", of_sts(TESTED)),
+    "testing, bare": ("no TLS", TESTED, "delivered", "starttls-not-supported", of_sts(TESTED)),
+    "testing, unlisted": ("good", ELSEWHERE[1], "delivered", "validation-failure", of_sts(ELSEWHERE[1])),
+    "none": ("good", policy(mode="none"), "delivered", "", Policy()),
+    "no policy there": (
+        "good",
+        Reply(status=404),
+        "delivered",
+        "sts-policy-fetch-error",
+        Policy("sts", DOMAIN),
+    ),
+    "no policy": ("good", b"hello", "delivered", "sts-policy-invalid", Policy("sts", DOMAIN)),
+}
+
+
+@pytest.mark.parametrize("how", STS_CASES)
+def test_a_policy_of_mta_sts_is_reported_on(place, offering, policy_host, how: str) -> None:
+    """In testing, too, which it is for; and each session once, with one try for it and one without."""
+    kind, reply, status, fault, wanted = STS_CASES[how]
+    policy_host.serve(DOMAIN, reply)
+    out = place.sender(
+        offering(kind), txt={**ASKS, f"_mta-sts.{DOMAIN}": ["v=STSv1; id=1"]}, sts_port=policy_host.port
+    )
+    assert send(out) == status
+    end(out)
+    ((seen, count),) = place.counts().items()
+    assert (seen.policy, seen.fault, count) == (wanted, fault, 1)
+    if fault and not fault.startswith("sts-"):
+        assert (seen.host, seen.ip) == PLACE[:2]
+
+
+def test_a_policy_host_that_nobody_vouches_for(place, offering, certificates) -> None:
+    with PolicyHost(certificates.context("wrong-name")) as host:
+        out = place.sender(
+            offering(), txt={**ASKS, f"_mta-sts.{DOMAIN}": ["v=STSv1; id=1"]}, sts_port=host.port
+        )
+        assert send(out) == "delivered"
+        end(out)
+    ((seen, count),) = place.counts().items()
+    assert (seen.fault, seen.policy, count) == ("sts-webpki-invalid", Policy("sts", DOMAIN), 1)
 
 
 # --- what is no matter of the recipient's domain ---
