@@ -231,6 +231,21 @@ def test_an_mx_host_may_be_named_by_a_policy_of_mta_sts(offering, out, certifica
         assert mails(server) == []
 
 
+def test_a_policy_in_testing_takes_no_proof_away(offering, out, certificates) -> None:
+    """It does not list the host, whose certificate is for the domain itself."""
+    server = offering()
+    names = Names(
+        {"example.org": [(10, RELAY)]},
+        {RELAY: ["127.0.0.1"], "mta-sts.example.org": ["127.0.0.1"]},
+        txt={"_mta-sts.example.org": ["v=STSv1; id=1"]},
+    )
+    with PolicyHost(certificates.context()) as host:
+        host.serve("example.org", policy("other.test", mode="testing"))
+        sending = out(names, sts_port=host.port, smtp_port=server.port)
+        (told,) = sending.send("mx:", "a@example.org", domain="example.org", **NEEDED)
+    assert (told.status, told.tls_by) == ("delivered", "certificate")
+
+
 def test_a_policy_of_mta_sts_does_not_count_for_who_says_so(offering, out, certificates) -> None:
     server = offering("self-signed")
     names = Names(
@@ -242,6 +257,9 @@ def test_a_policy_of_mta_sts_does_not_count_for_who_says_so(offering, out, certi
         host.serve("example.org", policy(RELAY))
         sending = out(names, sts_port=host.port, smtp_port=server.port)
         to = {"domain": "example.org"}
+        (told,) = sending.send("mx:", "a@example.org", **to, **OPTIONAL)
+        assert host.asked == [], "what it says does not matter"
+        assert (told.status, told.tls) == ("delivered", "TLSv1.3 encrypted")
         assert sending.send("mx:", "a@example.org", **to)[0].status == "deferred"
         (told,) = sending.send("mx:", "a@example.org", **to, **OPTIONAL)
         assert (told.status, told.tls) == ("delivered", "TLSv1.3 encrypted")
