@@ -150,6 +150,7 @@ def _watched(connection: http.client.HTTPConnection, seconds: float) -> Any:
 
     timer = threading.Timer(seconds, cut)
     timer.daemon = True
+    timer.start()
     try:
         yield
     finally:
