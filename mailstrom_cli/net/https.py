@@ -134,13 +134,7 @@ class _Verified(http.client.HTTPSConnection):
         self._addresses = tuple(addresses) or (host,)
 
     def connect(self) -> None:
-        self.sock = self._dialled()
-        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        # Not at once, so that whoever watches the time has the socket during the handshake, too.
-        self.sock = self._trusted.wrap_socket(
-            self.sock, server_hostname=self.host, do_handshake_on_connect=False
-        )
-        self.sock.do_handshake()
+        self.sock = self._trusted.wrap_socket(self._dialled(), server_hostname=self.host)
 
     def _dialled(self) -> socket.socket:
         assert self.timeout is not None
