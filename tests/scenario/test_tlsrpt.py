@@ -15,9 +15,11 @@ import pytest
 
 from mailstrom_cli.policy.der import public_key
 from mailstrom_cli.policy.tlsrpt import KIND, day_of
+from mailstrom_cli.store.base import Note
 from mailstrom_cli.store.registry import open_store
 
 from ..peers.collector import Collector
+from ..peers.policy_host import policy as mta_policy
 from ..peers.process import free_port
 from ..peers.scripted import Script
 from ..policy.test_tlsrpt import check_schema
@@ -75,6 +77,7 @@ def reports(server: ScriptedServer) -> dict[str, dict[str, Any]]:
 def test_domains_learn_what_came_of_tls(mailstrom, signed_dns, scripted, certificates, collector) -> None:
     good = scripted(Script(tls=certificates.context()))
     plain = scripted(Script(), host="127.0.0.3", port=good.port)
+    scripted(Script(tls=certificates.context("wrong-name")), host="127.0.0.4", port=good.port, strict=False)
     asks = '_smtp._tls TXT "v=TLSRPTv1; rua=mailto:r@reports.test"'
     tlsa = f"_{good.port}._tcp.mx TLSA 3 1 1 "
     zones = {
@@ -86,6 +89,7 @@ def test_domains_learn_what_came_of_tls(mailstrom, signed_dns, scripted, certifi
     insecure = {
         "plain.test": f"@ MX 10 mx\nmx A 127.0.0.3\n{asks}",
         "open.test": f"@ MX 10 mx\nmx A 127.0.0.1\n{asks}",
+        "sts.test": f'@ MX 10 mx\nmx A 127.0.0.4\n_mta-sts TXT "v=STSv1; id=1"\n{asks}',
         "silent.test": "@ MX 10 mx\nmx A 127.0.0.1",
         "reports.test": "@ MX 10 mx\nmx A 127.0.0.1",
     }
@@ -98,6 +102,9 @@ def test_domains_learn_what_came_of_tls(mailstrom, signed_dns, scripted, certifi
     )
     for domain in (*zones, *insecure):
         mailstrom.submit("-f", "ann@example.org", "-t", f"bob@{domain}")
+    enforced = mta_policy("mx.sts.test")  # which was fetched before, and is still good
+    store = open_store(str(mailstrom.spool), 0, False)
+    store.set_note("mta-sts", "sts.test", Note(f"1 {time.time()}\n{enforced.decode()}", time.time() + 86_400))
     for _ in range(2):  # each a process of its own
         mailstrom("flush", "--all")
 
@@ -105,15 +112,15 @@ def test_domains_learn_what_came_of_tls(mailstrom, signed_dns, scripted, certifi
     assert (done.stdout, done.stderr) == ("", ""), "the day is not over"
     let_the_day_pass(mailstrom)
     done = mailstrom("tlsrpt", "--dry-run")
-    assert len(done.stdout.splitlines()) == 6 and collector.taken == []
+    assert len(done.stdout.splitlines()) == 7 and collector.taken == []
     done = mailstrom("tlsrpt", "--json")
     told = {(one["domain"], one["uri"]): one for one in map(json.loads, done.stdout.splitlines())}
-    assert len(told) == 6
+    assert len(told) == 7
     assert mailstrom("tlsrpt").stdout == "", "it was sent already"
     mailstrom("flush")
 
     received = reports(good)
-    assert set(received) == {"right.test", "wrong.test", "bogus.test", "plain.test", "open.test"}
+    assert set(received) == {"right.test", "wrong.test", "bogus.test", "sts.test", "plain.test", "open.test"}
     ((path, kind, octets),) = collector.taken
     assert (path, kind) == ("/v1/tlsrpt", "application/tlsrpt+gzip")
     assert json.loads(gzip.decompress(octets)) == received["right.test"]
@@ -121,6 +128,7 @@ def test_domains_learn_what_came_of_tls(mailstrom, signed_dns, scripted, certifi
         "right.test": ("tlsa", 1, {}),
         "wrong.test": ("tlsa", 0, {"tlsa-invalid": 2}),
         "bogus.test": ("tlsa", 0, {"dnssec-invalid": 2}),
+        "sts.test": ("sts", 0, {"certificate-host-mismatch": 2}),
         "plain.test": ("no-policy-found", 0, {"starttls-not-supported": 1}),
         "open.test": ("no-policy-found", 1, {}),
     }
@@ -136,6 +144,12 @@ def test_domains_learn_what_came_of_tls(mailstrom, signed_dns, scripted, certifi
     policies = {domain: made["policies"][0]["policy"] for domain, made in received.items()}
     assert policies["wrong.test"]["policy-domain"] == "mx.wrong.test"
     assert policies["wrong.test"]["policy-string"] == [f"3 1 1 {'ab' * 32}"]
+    assert policies["sts.test"] == {
+        "policy-type": "sts",
+        "policy-string": ["version: STSv1", "mode: enforce", "mx: mx.sts.test", "max_age: 604800"],
+        "policy-domain": "sts.test",
+        "mx-host": ["mx.sts.test"],
+    }
     (detail,) = received["plain.test"]["policies"][0]["failure-details"]
     assert (detail["receiving-mx-hostname"], detail["receiving-ip"]) == ("mx.plain.test", "127.0.0.3")
     assert detail["sending-mta-ip"].startswith("127.")
