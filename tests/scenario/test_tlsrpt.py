@@ -6,6 +6,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import signal
 import ssl
 import time
 from email import message_from_bytes, policy
@@ -241,3 +242,25 @@ def test_nothing_is_counted_or_reported_unless_somebody_answers_for_it(simple) -
     assert list(open_store(str(simple.mailstrom.spool), 0, False).notes(KIND)) == []
     done = simple.mailstrom("tlsrpt", expect=78)
     assert "[tlsrpt] contact is not set" in done.stderr
+
+
+def test_run_writes_its_counts_at_its_end_beside_those_of_others(simple) -> None:
+    simple.counted("mailto:r@example.test")  # by a flush, a day before
+    mailstrom = simple.mailstrom
+    running = mailstrom.start()
+    for _ in range(3):
+        id = mailstrom.submit("-f", "ann@example.org", "-t", "bob@example.test")
+        mailstrom("status", "--wait=20", id)
+    running.send_signal(signal.SIGTERM)
+    assert running.wait(20) == 0
+    mailstrom.submit("-f", "ann@example.org", "-t", "bob@example.test")
+    mailstrom("flush")
+    let_the_day_pass(mailstrom)
+    (told,) = map(json.loads, mailstrom("tlsrpt", "--json").stdout.splitlines())
+    (one,) = told["report"]["policies"]
+    sessions = len([s for s in simple.server.sessions if s.transactions])
+    assert one["summary"] == {
+        "total-successful-session-count": sessions,
+        "total-failure-session-count": 0,
+    }
+    assert sessions >= 3
