@@ -43,14 +43,14 @@ TXT_SECONDS = 5.0
 """How long mail waits for the TXT record, counted from when the MX records are looked up."""
 PATIENCE = 10.0
 """Seconds that mail waits for a new policy where the old one is still good."""
-AGAIN_SECONDS = 300.0
-"""After a failure, until the record or the policy is asked for again."""
+AGAIN_SECONDS, SILENT_SECONDS = 300.0, 60.0
+"""After a failure, until the policy is asked for again, and the record."""
 FRESH_SECONDS = 86_400.0
 """Age from which a policy is fetched again while it is used, or three quarters of its life where that is
 shorter."""
 AHEAD_SECONDS = 86_400.0
 SHORTEST = 300.0  # seconds that a policy is kept at least
-CLOSE_SECONDS = 5.0
+CLOSE_SECONDS = 2.0
 KEPT = 10_000  # domains
 MOST_ADDRESSES = 4
 
@@ -151,7 +151,7 @@ class Policies:
             kind = told.kind
         if kind == "failed":
             _limit(self._silent)
-            self._silent[domain] = time.monotonic() + AGAIN_SECONDS
+            self._silent[domain] = time.monotonic() + SILENT_SECONDS
         return sts.identifier(texts) if kind == "found" else None
 
     # --- what is kept ---
