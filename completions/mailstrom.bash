@@ -7,7 +7,7 @@ _mailstrom() {
   for ((i = 1; i < COMP_CWORD; i++)); do
     if ((skip)); then skip=0; continue; fi
     case "${COMP_WORDS[i]}" in
-      --at|--attach|--bcc|--bits|--cc|--config|--envid|--expires|--from|--header|--html|--key|--mbox|--notify|--out|--reply-to|--ret|--selector|--spool|--state|--subject|--to|--type|--via|-a|-f|-s|-t) skip=1 ;;
+      --at|--attach|--bcc|--bits|--cc|--config|--day|--envid|--expires|--from|--header|--html|--key|--mbox|--notify|--out|--reply-to|--ret|--selector|--spool|--state|--subject|--to|--type|--via|-a|-f|-s|-t) skip=1 ;;
       -*) ;;
       *)
         case "$command" in
@@ -26,9 +26,9 @@ _mailstrom() {
     return
   fi
   case "$command" in
-    "") words="submit send status queue flush run hold release retry cancel show check-spool auth config dkim sendmail demo --config --spool --via -v --verbose -q --quiet --version -h --help" ;;
-    "submit") words="-f --from -t --to --at --expires --key --notify --ret --envid --mbox --wait --check --json -v --verbose -q --quiet -h --help --wait=" ;;
-    "send") words="-t --to --cc --bcc -f --from --reply-to -s --subject -a --attach --html --header --at --expires --key --notify --ret --envid --wait --json -v --verbose -q --quiet -h --help --wait=" ;;
+    "") words="submit send status queue flush run hold release retry cancel show check-spool auth config tlsrpt dkim sendmail demo --config --spool --via -v --verbose -q --quiet --version -h --help" ;;
+    "submit") words="-f --from -t --to --at --expires --key --notify --ret --envid --require-tls --mbox --wait --check --json -v --verbose -q --quiet -h --help --wait=" ;;
+    "send") words="-t --to --cc --bcc -f --from --reply-to -s --subject -a --attach --html --header --at --expires --key --notify --ret --envid --require-tls --wait --json -v --verbose -q --quiet -h --help --wait=" ;;
     "status") words="--wait --recent --json -v --verbose -q --quiet -h --help --wait=" ;;
     "queue") words="--state --count --json -v --verbose -q --quiet -h --help" ;;
     "flush") words="--all -v --verbose -q --quiet -h --help" ;;
@@ -45,6 +45,7 @@ _mailstrom() {
     "config check") words="-v --verbose -q --quiet -h --help" ;;
     "config init") words="--force -v --verbose -q --quiet -h --help" ;;
     "config show") words="--json -v --verbose -q --quiet -h --help" ;;
+    "tlsrpt") words="--day --dry-run --json -v --verbose -q --quiet -h --help" ;;
     "dkim") words="keygen -h --help" ;;
     "dkim keygen") words="--selector --type --bits --out -v --verbose -q --quiet -h --help" ;;
     "sendmail") words="--help" ;;

@@ -164,6 +164,7 @@ def make_request(options: Mapping[str, Any], now: float) -> Request:
         notify=notify,
         ret=options["ret"],
         envid=options["envid"],
+        requiretls=options["require_tls"],
         submitter=login(),
     )
 

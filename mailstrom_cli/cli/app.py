@@ -35,6 +35,7 @@ COMMANDS = {
     "check-spool": ("check_spool", "check_spool", "Tell what is wrong with the spool, and put it right."),
     "auth": ("auth", "auth", "Log in at a provider that gives OAuth tokens for a relay."),
     "config": ("config", "config", "Show, check or write the configuration."),
+    "tlsrpt": ("tlsrpt", "tlsrpt", "Report on TLS to the domains that ask for it."),
     "dkim": ("dkim", "dkim", "Make a key to sign mail with."),
     "sendmail": ("sendmail.command", "sendmail", "Take a message or a command line as sendmail does."),
     "demo": ("demo", "demo", "Watch the whole path on this machine, without network or set-up."),

@@ -89,6 +89,10 @@ SUBMIT = (
     ),
     Option(("--ret",), "What a failure notification returns (RFC 3461).", "WHAT", choices=("full", "hdrs")),
     Option(("--envid",), "Envelope id that a notification repeats (RFC 3461).", "ID"),
+    Option(
+        ("--require-tls",),
+        "Only through servers that prove who they are, all the way (REQUIRETLS, RFC 8689), or fail.",
+    ),
     Option(("--mbox",), "Submit every message of an mbox file (- is stdin); repeatable.", "FILE", many=True),
     Option(
         ("--wait",),
@@ -118,7 +122,10 @@ SEND = (
     Option(("-a", "--attach"), "Attach a file, unaltered; repeatable.", "FILE", many=True),
     Option(("--html",), "HTML beside the text on stdin, or alone if that is empty; - is stdin.", "FILE"),
     Option(("--header",), "A further field of the header, NAME:VALUE; repeatable.", "FIELD", many=True),
-    *(_SHARED[name] for name in ("at", "expires", "key", "notify", "ret", "envid", "wait", "json")),
+    *(
+        _SHARED[name]
+        for name in ("at", "expires", "key", "notify", "ret", "envid", "require_tls", "wait", "json")
+    ),
     *VERBOSITY,
 )
 

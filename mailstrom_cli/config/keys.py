@@ -117,6 +117,23 @@ def _one_or_more(held: tuple[str, ...]) -> str:
 SELECTORS = kinds.Kind('a selector such as "rsa-202611", or a list of them', _selectors, _one_or_more)
 KEY_FILES = kinds.Kind("an absolute path, or a list of them", _key_files, _one_or_more)
 
+
+def _contact(held: object) -> str:
+    from mailstrom_cli.mail.address import AddressError, parse_mailbox
+
+    if not isinstance(held, str):
+        raise ValueError
+    try:
+        made = str(parse_mailbox(held)) if held else ""
+    except AddressError as error:
+        raise ValueError(str(error)) from None
+    if not made.isascii():
+        raise ValueError("it has to be an ASCII address")
+    return made
+
+
+CONTACT = kinds.Kind('an address such as "tlsrpt@example.org", or ""', _contact)
+
 KEYS = (
     Key("helo_name", kinds.HELO_NAME, 'the name given in EHLO; "" is this host\'s full name'),
     Key("origin", kinds.DOMAIN, 'the domain that completes bare local parts; "" completes none'),
@@ -155,6 +172,8 @@ KEYS = (
         "certificate is valid), dane (TLSA records where the zone is signed and has them, else as may)"),
     Key("tls.require_tls", kinds.FLAG, "true: at least encrypt, whatever the levels say"),
     Key("tls.ca_file", kinds.PATH, "certificate authorities to trust beside the system's, in PEM"),
+    Key("tls.mta_sts", kinds.FLAG, "with mx: a domain gets the TLS that it asks for (MTA-STS, RFC 8461), but "
+        "where dane has TLSA records, where [tls.policy] says another level, or where the level is none"),
     Key("tls.auth_loopback", kinds.FLAG, "true: log in at 127.0.0.1 and ::1 without verified TLS, too"),
     Key("tls.client_cert", kinds.PATH, "the certificate that is shown to servers which ask for one, in PEM"),
     Key("tls.client_key", kinds.PATH, 'its private key, with mode 0600; "": it is in client_cert'),
@@ -212,6 +231,9 @@ KEYS = (
         "with -t the addresses on the command line are further recipients (add), or taken off (remove)"),
     Key("sendmail.not_stored_exit", kinds.integer(1, 255, "an exit code"),
         "when nothing could be stored now; not 75, which some callers take for success"),
+    Key("tlsrpt.contact", CONTACT,
+        'the address that reports on TLS (RFC 8460) come from; "": nothing is counted or reported'),
+    Key("tlsrpt.organization", kinds.LINE, 'who reports; "" is helo_name'),
 )  # fmt: skip
 
 TABLES = {
@@ -224,6 +246,7 @@ TABLES = {
     "retention": "when finished messages are removed from the spool",
     "log": "what is told on stderr",
     "sendmail": "how `mailstrom sendmail` differs from other sendmails",
+    "tlsrpt": "what `mailstrom tlsrpt` reports, to the domains that want to know how TLS went",
 }
 
 

@@ -323,6 +323,7 @@ def _write_rate(rate: Rate) -> str:
 
 
 TEXT = Kind("text that is not empty", _nonempty)
+LINE = Kind("text", _text)
 DOMAIN = Kind('a domain such as "example.org"', _domain)
 HELO_NAME = Kind('a host name such as "mail.example.org", or an address in brackets', _helo_name)
 ADDRESS = Kind('an IP address, or ""', _address)

@@ -84,6 +84,7 @@ class Tls:
     client_key: str = ""
     policy: Mapping[str, TlsPolicy] = {}
     auth_loopback: bool = False
+    mta_sts: bool = True
 
 
 @value
@@ -170,6 +171,14 @@ class Sendmail:
 
 
 @value
+class Tlsrpt:
+    """contact: "" makes no reports."""
+
+    contact: str = ""
+    organization: str = ""
+
+
+@value
 class Settings:
     """helo_name: "" means `config.load.host_name()`.  origin: "" means none.  spool: never "" once loaded.
     auth: by next-hop host, in lower case.  dkim: by domain, in A-labels and lower case.
@@ -191,10 +200,11 @@ class Settings:
     retention: Retention = Retention()
     log: Log = Log()
     sendmail: Sendmail = Sendmail()
+    tlsrpt: Tlsrpt = Tlsrpt()
 
 
 DEFAULTS = Settings()
-GROUPS = (Tls, Dns, Smtp, Timeout, Retry, Limits, Retention, Log, Sendmail)
+GROUPS = (Tls, Dns, Smtp, Timeout, Retry, Limits, Retention, Log, Sendmail, Tlsrpt)
 PREFIX = "MAILSTROM_"  # of environment variables
 
 

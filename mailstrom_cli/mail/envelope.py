@@ -30,6 +30,8 @@ class Envelope:
     key: idempotency key of the submitter.  digest: hex SHA-256 that a second use of the key must match.
     envid, ret ("full" or "hdrs"): RFC 3461, 4.3 and 4.4.
     submitter: login name or uid of who submitted.
+    requiretls: every server on its way has to prove itself, and to pass that on (RFC 8689, 2).
+    tls_optional: the header says `TLS-Required: No` (RFC 8689, 3), and nothing overrides it.
     """
 
     reverse_path: str
@@ -45,3 +47,5 @@ class Envelope:
     envid: str | None = None
     ret: str | None = None
     submitter: str | None = None
+    requiretls: bool = False
+    tls_optional: bool = False

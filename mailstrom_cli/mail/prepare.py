@@ -101,6 +101,7 @@ def _check(
         findings.fix(what, "RFC 5322, 2.3")
     if data[-1:] not in (b"\n", b"\r") and len(data):
         findings.fix("the last line had no line end")
+    tls_optional = _tls_optional(fields, findings)
     size = len(head) + body.size
     if size > context.message_size:
         _refuse_size(size, context, findings)
@@ -113,6 +114,8 @@ def _check(
         size=size,
         body="8bitmime" if body.eight_bit or not head.isascii() else "7bit",
         smtputf8=not head.isascii() or any(map(needs_smtputf8, (paths.reverse_path, *paths.addresses))),
+        requiretls=request.requiretls,
+        tls_optional=tls_optional and not request.requiretls,
         at=request.at,
         expires=request.expires,
         key=request.key,
@@ -122,6 +125,18 @@ def _check(
         submitter=request.submitter,
     )
     return Prepared(envelope, findings.in_order(), head, body), findings
+
+
+def _tls_optional(fields: Fields, findings: Findings) -> bool:
+    """Whether the header says that the policies of the recipients' domains do not matter (RFC 8689, 3)."""
+    said = fields.by_key.get("tls-required")
+    if said is None:
+        return False
+    if len(said) > 1 or said[0].body.lower() != b"no":
+        what = "it has no effect: it may stand once, and says `No` or nothing"
+        findings.note(what, "RFC 8689, 3", line=said[-1].line, field=said[-1].name)
+        return False
+    return True
 
 
 def _header_of_a_text(data: Data, header: Header, findings: Findings) -> Header:

@@ -20,7 +20,8 @@ class Request:
 
     reverse_path: an address, "" or "<>" for the null reverse-path; None takes it from the header.
     recipients: addresses; None takes them from the header.
-    at, expires, key, notify, ret, envid, submitter: as in `Envelope`; notify is for every recipient.
+    at, expires, key, notify, ret, envid, requiretls, submitter: as in `Envelope`; notify is for every
+    recipient.
     add_from: the value of a From field for a message without one. With it, an absent header is no fault, and
     a line that is no field ends the header, as a sendmail has to take it.
     """
@@ -33,6 +34,7 @@ class Request:
     notify: tuple[str, ...] = ()
     ret: str | None = None
     envid: str | None = None
+    requiretls: bool = False
     submitter: str | None = None
     add_from: str | None = None
 

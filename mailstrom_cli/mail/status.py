@@ -22,7 +22,8 @@ class Result:
     code, enhanced, text: the reply that decided, or what mailstrom says in its place.
     host: `name[address]:port` of the server that decided, or of the last one tried.
     tls: "TLSv1.3 verified", "TLSv1.3 encrypted", or None for plain text.  tls_cipher: as OpenSSL calls it.
-    tls_by: how the server has proved who it is: "certificate", "fingerprint", "dane-ee", "dane-ta".
+    tls_by: how the server has proved who it is: "certificate", "fingerprint", "dane-ee", "dane-ta",
+        "mta-sts".
     remote_id: the id under which the server queued it, where its reply tells.
     unreachable: the next hop was never reached; others need not try it for a while.
     judged: a server decided on this mail; a deferral that no server decided uses up no retry.

@@ -115,6 +115,10 @@ class Resolver:
         """The TXT records, the strings of each joined; an octet that is no ASCII is U+FFFD."""
         return await self._records(name, "TXT")
 
+    def txt_at_hand(self, name: str) -> tuple[Lookup, list[str]] | None:
+        """The same, if it was answered before and is still good."""
+        return self._kept(name, "TXT")
+
     async def cname(self, name: str) -> tuple[Lookup, list[str]]:
         """What the name itself is an alias of. An alias may be secure though what it leads to is not
         (RFC 7672, 2.1.3)."""

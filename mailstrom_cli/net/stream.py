@@ -10,7 +10,7 @@ import asyncio
 import os
 import ssl
 
-from mailstrom_cli.net.tls import NotProven
+from mailstrom_cli.net.tls import NotProven, fault
 from mailstrom_cli.smtp import stages
 from mailstrom_cli.smtp.dialog import Failure, SessionFailed
 from mailstrom_cli.smtp.wire import Malformed, ReplyParser
@@ -259,10 +259,17 @@ class Stream(asyncio.Protocol):
             self.secured = handshake.judge(self._transport.get_extra_info("ssl_object"))
         except NotProven as error:
             text = f"TLS failed: certificate not verified: {error}"
-            raise SessionFailed(Failure("tls", stage, text)) from None
+            raise SessionFailed(Failure("tls", stage, text, fault=error.fault)) from None
         except (OSError, ssl.SSLError) as error:
             handshake.failed()
-            raise SessionFailed(Failure("tls", stage, f"TLS failed: {_reason(error)}")) from None
+            text = f"TLS failed: {_reason(error)}"
+            raise SessionFailed(Failure("tls", stage, text, fault=fault(error))) from None
+
+    @property
+    def local(self) -> str:
+        """Our address on this connection; "" for a socket of this system."""
+        name = self._transport.get_extra_info("sockname") if self._transport is not None else None
+        return str(name[0]) if isinstance(name, tuple) else ""
 
     @property
     def certificate(self) -> bytes | None:

@@ -11,7 +11,7 @@ from mailstrom_cli.errors import CONFIG, MailstromError
 from mailstrom_cli.policy import dane
 from mailstrom_cli.policy.der import public_key
 from mailstrom_cli.policy.names import covered
-from mailstrom_cli.policy.tls import VERIFY
+from mailstrom_cli.policy.tls import STS, VERIFY
 from mailstrom_cli.values import value
 
 TYPE_CHECKING = False
@@ -24,20 +24,34 @@ if TYPE_CHECKING:
 ANCHORS = hasattr(ssl.SSLObject, "get_unverified_chain")
 """Whether DANE-TA can be checked: Python 3.13 and newer tell the chain that a server has shown."""
 CONTEXTS_KEPT, ANCHORS_KEPT = 200, 1000
+NOT_TRUSTED, MISMATCH, EXPIRED = (
+    "certificate-not-trusted", "certificate-host-mismatch", "certificate-expired"
+)  # fmt: skip
+X509_V_ERR_CERT_HAS_EXPIRED = 10
 
 
 class NotProven(Exception):
-    """The server is not the one that was wanted; the text says why."""
+    """The server is not the one that was wanted; the text says why, `fault` as in `smtp.dialog.Failure`."""
+
+    def __init__(self, why: str, fault: str) -> None:
+        super().__init__(why)
+        self.fault = fault
 
 
 @value
 class Secured:
     """What was negotiated. text: "TLSv1.3 verified" or "TLSv1.3 encrypted".  cipher: as OpenSSL calls it.
-    by: how the server has proved itself: "certificate", "fingerprint", "dane-ee", "dane-ta", or None."""
+    by: how the server has proved itself: "certificate", "fingerprint", "dane-ee", "dane-ta",
+    "mta-sts" (a certificate for a host that the policy of the domain lists), or None."""
 
     text: str
     cipher: str | None = None
     by: str | None = None
+
+    @property
+    def verified(self) -> bool:
+        """The server has proved to be the right one."""
+        return self.text.endswith(" verified")
 
     def __str__(self) -> str:
         return self.text
@@ -70,14 +84,14 @@ class Handshake:
         wanted = self.protection
         certificate = wrapped.getpeercert(binary_form=True)
         if certificate is None:
-            raise NotProven("the server has shown no certificate")
+            raise NotProven("the server has shown no certificate", NOT_TRUSTED)
         if wanted.fingerprints:
             if not any(f in wanted.fingerprints for f in fingerprints(certificate)):
-                raise NotProven("its fingerprint is none of those in the configuration")
+                raise NotProven("its fingerprint is none of those in the configuration", NOT_TRUSTED)
             return "fingerprint"
         if not wanted.tlsa:
             self._check_names(wrapped)
-            return "certificate"
+            return "mta-sts" if wanted.policy == STS else "certificate"
         if dane.proves(wanted.tlsa, certificate):
             return "dane-ee"
         if self.anchors:  # by which OpenSSL has verified it
@@ -88,7 +102,7 @@ class Handshake:
                 self._contexts.anchors.clear()
             self._contexts.anchors[wanted] = found
             self.again = True
-        raise NotProven(f"it is not what the TLSA records of {wanted.sni} name")
+        raise NotProven(f"it is not what the TLSA records of {wanted.sni} name", "tlsa-invalid")
 
     def _check_names(self, wrapped: ssl.SSLObject) -> None:
         wanted = self.protection.names
@@ -98,12 +112,20 @@ class Handshake:
         addresses = [name for kind, name in held if kind == "IP Address"]
         if not covered(wanted, names, addresses):
             there = ", ".join([*names, *addresses][:5]) or "nobody"
-            raise NotProven(f"it is for {there}, and not for {' or '.join(wanted)}")
+            raise NotProven(f"it is for {there}, and not for {' or '.join(wanted)}", MISMATCH)
 
     def failed(self) -> None:
         """It did not come about, so that what was learned of the server before may be out of date."""
         if self.anchors:
             self._contexts.anchors.pop(self.protection, None)
+
+
+def fault(error: BaseException) -> str:
+    """What OpenSSL found to be wrong with a certificate, in the words of RFC 8460, 4.3; "" for anything
+    else."""
+    if not isinstance(error, ssl.SSLCertVerificationError):
+        return ""
+    return EXPIRED if error.verify_code == X509_V_ERR_CERT_HAS_EXPIRED else NOT_TRUSTED
 
 
 def _chain(wrapped: ssl.SSLObject) -> Sequence[bytes]:

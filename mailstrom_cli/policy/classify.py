@@ -12,6 +12,8 @@
     greeting 521 (accepts no mail)               the same for a day, then failed (RFC 7504)
     TLS required and missing or not verified     next host; then deferred 4.7.4 or 4.7.5, no retry is used up
     no answer about TLSA records                 the same, 4.7.5: they could be kept back
+    REQUIRETLS: no TLS; not verified or not      next host; then failed 5.7.10; 5.7.30 (RFC 8689, 4.2.1)
+      offered by who has proved himself
     TLS failed, level may                        deferred 4.7.5; plain text from the second attempt on
     AUTH refused, or a relay's 530 to MAIL       deferred 4.7.8, no retry used up: never the mail's fault;
                                                  after a 5xx no other host of this relay
@@ -37,6 +39,7 @@ import re
 from mailstrom_cli.errors import MailstromError, exhausted
 from mailstrom_cli.mail.status import DEFERRED, DELIVERED, FAILED
 from mailstrom_cli.smtp import stages
+from mailstrom_cli.smtp.dialog import DNSSEC_INVALID
 from mailstrom_cli.values import value
 
 TYPE_CHECKING = False
@@ -53,6 +56,7 @@ else:
     Protocol = object
 
 DAY = 86_400.0
+NO_REQUIRETLS, NO_TLS = "5.7.30", "5.7.10"
 MALFORMED_TRIES = 3
 GREYLIST_WAIT = 60.0, 3600.0
 """Seconds: what a server asks us to wait is believed between these."""
@@ -62,13 +66,15 @@ GREYLIST_WAIT = 60.0, 3600.0
 class Circumstances:
     """What else counts. age: seconds of waiting.  attempts: how many ended before this one.
     retries: how many of them a server deferred.
-    tls_required: no plain text, whatever happens.  relay: the configuration names the server.
+    tls_required: no plain text, whatever happens.  requiretls: as in `Envelope`, of a message with a sender.
+    relay: the configuration names the server.
     forced: somebody wants it tried now, whatever is known of the server."""
 
     age: float = 0.0
     attempts: int = 0
     retries: int = 0
     tls_required: bool = False
+    requiretls: bool = False
     relay: bool = False
     forced: bool = False
 
@@ -151,6 +157,8 @@ def failure(failed: Failure, circumstances: Circumstances) -> Verdict:
         return Verdict(DEFERRED, text, enhanced="4.3.0", unreachable=at_login, local=not at_login)
     if failed.kind in ("tls", "no-tls", "policy"):
         code = reply.code if reply is not None else None
+        if circumstances.requiretls and (unmet := _requiretls_unmet(failed)):
+            return Verdict(FAILED, f"REQUIRETLS: {text}", code, unmet, next_host=True)
         enhanced = "4.7.4" if failed.kind == "no-tls" else "4.7.5"
         required = circumstances.tls_required or failed.kind == "policy"
         return Verdict(DEFERRED, text, code, enhanced, next_host=True, unreachable=required)
@@ -174,6 +182,14 @@ def failure(failed: Failure, circumstances: Circumstances) -> Verdict:
     return Verdict(DEFERRED, text, enhanced=enhanced, next_host=True, unreachable=opening)
 
 
+def _requiretls_unmet(failed: Failure) -> str | None:
+    """The enhanced code for a host that does not do what REQUIRETLS asks for; None where another try may tell
+    otherwise: a handshake that broke off, a refusal for now."""
+    if failed.kind == "no-tls":
+        return None if failed.reply is not None and failed.reply.transient else NO_TLS
+    return NO_REQUIRETLS if failed.fault and failed.fault != DNSSEC_INVALID else None
+
+
 def _malformed(stage: str, text: str, circumstances: Circumstances) -> Verdict:
     sent = stage == stages.DOT
     last = circumstances.retries + 1 >= MALFORMED_TRIES
@@ -186,6 +202,9 @@ def unsuited(session: Capabilities, envelope: Envelope, addresses: tuple[str, ..
     if session.size is not None and envelope.size > session.size:
         text = f"the message has {envelope.size} octets, and the server takes {session.size}"
         return Verdict(FAILED, text, enhanced="5.3.4", next_host=True)
+    if envelope.requiretls and envelope.reverse_path and "REQUIRETLS" not in session:
+        text = "the message needs REQUIRETLS, and the server does not offer it"
+        return Verdict(FAILED, text, enhanced=NO_REQUIRETLS, next_host=True)
     if envelope.smtputf8 and "SMTPUTF8" not in session:
         text = "the message needs SMTPUTF8, and the server does not offer it"
         return Verdict(FAILED, text, enhanced="5.6.7", next_host=True)

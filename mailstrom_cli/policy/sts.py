@@ -31,6 +31,20 @@ class Policy:
         return name in self.mx or (above != "" and f"*.{above}" in self.mx)
 
 
+@value
+class Found:
+    """What is known of a domain. policy: that which counts now.  failure: why there is none, or no newer one,
+    as reports call it (RFC 8460, 4.3), "" where nothing has failed.  text: the same for people."""
+
+    policy: Policy | None = None
+    failure: str = ""
+    text: str = ""
+
+
+NOTHING = Found()
+FETCH_ERROR, INVALID, UNTRUSTED = "sts-policy-fetch-error", "sts-policy-invalid", "sts-webpki-invalid"
+
+
 class NoPolicy(Exception):
     """What was given is no policy; the text says why."""
 

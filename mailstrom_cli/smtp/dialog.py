@@ -65,6 +65,8 @@ if TYPE_CHECKING:
 
 # --- what can go wrong ---
 
+DNSSEC_INVALID, VALIDATION_FAILURE = "dnssec-invalid", "validation-failure"
+
 
 @value
 class Failure:
@@ -74,20 +76,24 @@ class Failure:
     offered, or refused), "tls" (a failed handshake or verification), "policy" (what TLS has to be like cannot
     be found out), "unreachable" (no connection), "local" (this machine cannot, e.g. no file descriptor or no
     password: nobody's fault but ours).
+    fault: of "tls" and "policy", what the server, or the DNS, has not proved, in the words of RFC 8460, 4.3;
+    else "".
     """
 
     kind: str
     stage: str
     text: str
     reply: Reply | None = None
+    fault: str = ""
 
 
 class SessionFailed(Exception):
-    """The session is over; `failure` says why."""
+    """The session is over; `failure` says why.  sender: our address in it, "" where there was none."""
 
     def __init__(self, failure: Failure) -> None:
         super().__init__(failure.text)
         self.failure = failure
+        self.sender = ""
 
 
 @value
@@ -110,6 +116,10 @@ class Capabilities:
 
     def __contains__(self, keyword: str) -> bool:
         return keyword in self.keywords
+
+    def without(self, keyword: str) -> Capabilities:
+        """The same, but for one."""
+        return Capabilities({k: rest for k, rest in self.keywords.items() if k != keyword})
 
     @property
     def size(self) -> int | None:

@@ -203,6 +203,8 @@ def _mail(session: Capabilities, envelope: Envelope) -> bytes:
         words.append("BODY=8BITMIME")
     if "SMTPUTF8" in session and envelope.smtputf8:
         words.append("SMTPUTF8")
+    if "REQUIRETLS" in session and envelope.requiretls:
+        words.append("REQUIRETLS")
     return command(*words)
 
 

@@ -62,6 +62,18 @@ class HostState:
     reason: str
 
 
+NOTE_OCTETS = 131_072  # of the text of a note, as UTF-8
+
+
+@value
+class Note:
+    """A text that is kept beside messages until nobody can need it any more: `until`, in seconds since the
+    epoch."""
+
+    text: str
+    until: float
+
+
 class Lease(Protocol):
     """The sole right to attempt and to change one message, until released or until this process ends.
 
@@ -153,6 +165,17 @@ class Store(Protocol):
         """The back-off state of a next hop, if it has any."""
 
     def set_host(self, next_hop: str, state: HostState | None) -> None: ...
+
+    def note(self, kind: str, name: str) -> Note | None:
+        """What was noted, such as the MTA-STS policy of a domain; also past its `until`, before the next
+        `sweep`."""
+
+    def set_note(self, kind: str, name: str, note: Note | None) -> None:
+        """Note something, or forget it. Of several that do so at once the last one counts. Raises ValueError
+        for a text of more than NOTE_OCTETS."""
+
+    def notes(self, kind: str) -> Iterator[tuple[str, Note]]:
+        """All of one kind, each with its name, in no order."""
 
     def mark(self, name: str, when: float | None = None) -> float | None:
         """A named time kept with the store (SWEPT is one): what it was, after which it is `when`, unless

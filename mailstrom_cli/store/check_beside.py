@@ -1,4 +1,4 @@
-"""Checking what lies beside messages: corrupt/, tmp/, keys/, hosts/ and marks/."""
+"""Checking what lies beside messages: corrupt/, tmp/, keys/, hosts/, marks/ and notes/."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ class Beside:
         yield from settle(self._abandoned, repair=self._repair)
 
     def small_files(self) -> Iterator[Finding]:
-        """What is wrong with the files in keys/, hosts/ and marks/."""
-        for directory in (layout.KEYS, layout.HOSTS, layout.MARKS):
+        """What is wrong with the files in keys/, hosts/, marks/ and notes/."""
+        for directory in (layout.KEYS, layout.HOSTS, layout.MARKS, layout.NOTES):
             for name in self._names(directory):
                 yield from settle(partial(self._look, directory, name), repair=self._repair)
 
@@ -94,7 +94,10 @@ class Beside:
             yield Fault(finding, lambda: os.chmod(name, files.PRIVATE_FILE, dir_fd=fd))
         if held.st_size == 0 and abs(self._now - held.st_mtime) < FRESH:
             return
-        look = {layout.KEYS: self._key, layout.HOSTS: self._host, layout.MARKS: self._mark}[directory]
+        look = {
+            layout.KEYS: self._key, layout.HOSTS: self._host, layout.MARKS: self._mark,
+            layout.NOTES: self._note,
+        }[directory]  # fmt: skip
         yield from look(where, name, fd)
 
     def _set_aside(self, directory: str, name: str, what: str) -> None:
@@ -151,6 +154,11 @@ class Beside:
         elif state.until > self._now + DISTANT:
             what = f"its back-off, until {verdict.moment(state.until)}, is that of a clock that was ahead"
         if what:
+            yield Fault(Finding(NOTE, where, what, REMOVED), lambda: files.discard(name, directory))
+
+    def _note(self, where: str, name: str, directory: int) -> Iterator[Fault]:
+        if notes.note_in(directory, name) is None:
+            what = "it cannot be read, which is as good as missing"
             yield Fault(Finding(NOTE, where, what, REMOVED), lambda: files.discard(name, directory))
 
     def _mark(self, where: str, name: str, directory: int) -> Iterator[Fault]:

@@ -10,7 +10,7 @@ from functools import partial
 from mailstrom_cli.store import files, layout
 from mailstrom_cli.store.corrupt import set_aside
 from mailstrom_cli.store.fault import EXHAUSTED, Fault, settle
-from mailstrom_cli.store.verdict import ASIDE, ERROR, WARNING, Finding, foreign, kind, wrong_mode
+from mailstrom_cli.store.verdict import ASIDE, ERROR, NOTE, WARNING, Finding, foreign, kind, wrong_mode
 from mailstrom_cli.values import value
 
 TYPE_CHECKING = False
@@ -37,13 +37,14 @@ class Part:
         return files.PRIVATE_DIRECTORY if self.kind == DIRECTORY else files.PRIVATE_FILE
 
 
-def _directory(name: str) -> Part:
-    return Part(name, DIRECTORY, lambda root: layout.directory(name, root))
+def _directory(name: str, severity: str = WARNING, means: str = "") -> Part:
+    return Part(name, DIRECTORY, lambda root: layout.directory(name, root), severity, means)
 
 
 # format last, as it is written last.
 PARTS = (
-    *(_directory(name) for name in layout.DIRECTORIES if name != layout.CORRUPT),
+    *(_directory(name) for name in layout.DIRECTORIES if name not in (layout.CORRUPT, layout.NOTES)),
+    _directory(layout.NOTES, NOTE, ", as in a spool that an earlier version made"),
     Part(layout.TRIGGER, FIFO, layout.fifo, means=", so that nothing is sent as soon as it is submitted"),
     Part(layout.RUN_LOCK, FILE),
     Part(

@@ -232,7 +232,7 @@ def _flag(line: Mapping[str, Any], key: str) -> bool:
 
 # What line 1 may lack, and how each is read.
 _OPTIONAL: dict[str, Callable[[Mapping[str, Any], str], Any]] = {
-    "smtputf8": _flag,
+    **dict.fromkeys(("smtputf8", "requiretls", "tls_optional"), _flag),
     "at": _number,
     "expires": _number,
     **dict.fromkeys(("key", "digest", "envid", "ret", "submitter"), _optional_text),

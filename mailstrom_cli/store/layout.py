@@ -20,8 +20,8 @@ from mailstrom_cli.store import files
 
 FORMAT = b"mailstrom spool 1\n"
 FORMAT_FILE = "format"
-TMP, CORRUPT, HOSTS, KEYS, MARKS = "tmp", "corrupt", "hosts", "keys", "marks"
-DIRECTORIES = (TMP, *STATES, CORRUPT, HOSTS, KEYS, MARKS)
+TMP, CORRUPT, HOSTS, KEYS, MARKS, NOTES = "tmp", "corrupt", "hosts", "keys", "marks", "notes"
+DIRECTORIES = (TMP, *STATES, CORRUPT, HOSTS, KEYS, MARKS, NOTES)
 TRIGGER = "trigger"
 RUN_LOCK = "run.lock"
 

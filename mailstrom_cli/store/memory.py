@@ -15,6 +15,7 @@ from mailstrom_cli.store.entry import apply, first_line, fold
 from mailstrom_cli.store.find import find
 from mailstrom_cli.store.ids import new_id
 from mailstrom_cli.store.keys import other_message
+from mailstrom_cli.store.notes import check_note
 from mailstrom_cli.store.schedule import HELD, index_of
 from mailstrom_cli.store.sidecar import encode, parse
 from mailstrom_cli.store.trigger import pieces
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import BinaryIO
 
-    from mailstrom_cli.store.base import DamagedMessage, HostState, Submission
+    from mailstrom_cli.store.base import DamagedMessage, HostState, Note, Submission
     from mailstrom_cli.store.entry import Entry, Event
 
 _named: dict[str, Memory] = {}
@@ -61,6 +62,7 @@ class Memory:
         self._keys: dict[str, tuple[str, str | None]] = {}
         self._hosts: dict[str, HostState] = {}
         self._marks: dict[str, float] = {}
+        self._notes: dict[tuple[str, str], Note] = {}
         self._listener: int | None = None  # the end that is written to
         self._runner: str | None = None
 
@@ -180,6 +182,9 @@ class Memory:
             for key in [key for key in self._keys if not self._key(key)]:
                 del self._keys[key]
                 removed += 1
+            for known in [known for known, note in self._notes.items() if note.until < now]:
+                del self._notes[known]
+                removed += 1
         return removed
 
     def host(self, next_hop: str) -> HostState | None:
@@ -191,6 +196,21 @@ class Memory:
                 self._hosts.pop(next_hop, None)
             else:
                 self._hosts[next_hop] = state
+
+    def note(self, kind: str, name: str) -> Note | None:
+        return self._notes.get((kind, name))
+
+    def set_note(self, kind: str, name: str, note: Note | None) -> None:
+        with self._lock:
+            if note is None:
+                self._notes.pop((kind, name), None)
+            else:
+                check_note(note)
+                self._notes[kind, name] = note
+
+    def notes(self, kind: str) -> Iterator[tuple[str, Note]]:
+        with self._lock:
+            return iter([(name, note) for (held, name), note in self._notes.items() if held == kind])
 
     def mark(self, name: str, when: float | None = None) -> float | None:
         with self._lock:

@@ -1,7 +1,7 @@
-"""What a spool keeps beside messages: the back-off of next hops and named times.
+"""What a spool keeps beside messages: the back-off of next hops, named times, and notes.
 
-Both are advice. What is lost in a power cut costs an attempt or a repeated report, so nothing is synced; what
-cannot be read is as good as not there.
+All are advice. What is lost in a power cut costs an attempt, a repeated report or another look, so nothing is
+synced; what cannot be read is as good as not there.
 """
 
 from __future__ import annotations
@@ -10,10 +10,15 @@ import fcntl
 import os
 
 from mailstrom_cli.store import files
-from mailstrom_cli.store.base import RATE, HostState
+from mailstrom_cli.store.base import NOTE_OCTETS, RATE, HostState, Note
 from mailstrom_cli.store.sidecar import encode, parse
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 KEPT = 86400.0  # seconds that a host's state is of use after its back-off ended, and a rate's mark
+LARGEST_FILE = 8 * NOTE_OCTETS  # of a note: in JSON an octet may take six
 
 
 def read_host(hosts: int, next_hop: str) -> HostState | None:
@@ -46,18 +51,23 @@ def write_host(hosts: int, tmp: int, next_hop: str, state: HostState | None) -> 
         "until": state.until,
         "reason": state.reason,
     }
+    _replace(name, hosts, tmp, encode(line))
+
+
+def _replace(name: str, directory: int, tmp: int, data: bytes) -> None:
+    """A whole file in the place of what the name was."""
     passing = f"host-{os.urandom(8).hex()}"
     fd = files.create(passing, tmp)
     try:
         try:
-            files.write_all(fd, encode(line))
+            files.write_all(fd, data)
         finally:
             os.close(fd)
         try:
-            os.rename(passing, name, src_dir_fd=tmp, dst_dir_fd=hosts)
+            os.rename(passing, name, src_dir_fd=tmp, dst_dir_fd=directory)
         except IsADirectoryError:  # nor is that one of ours
-            files.discard(name, hosts)
-            os.rename(passing, name, src_dir_fd=tmp, dst_dir_fd=hosts)
+            files.discard(name, directory)
+            os.rename(passing, name, src_dir_fd=tmp, dst_dir_fd=directory)
     except BaseException:
         files.discard(passing, tmp)
         raise
@@ -70,6 +80,71 @@ def sweep_hosts(hosts: int, now: float) -> int:
         state = host_in(hosts, name)
         if state is None or state.until < now - KEPT:
             files.discard(name, hosts)
+            removed += 1
+    return removed
+
+
+def note_name(kind: str, name: str) -> str:
+    """The name of the file of a note."""
+    return files.file_name(f"{kind} {name}")
+
+
+def note_in(notes: int, file: str) -> tuple[str, str, Note] | None:
+    """Kind, name and note of a file of this name; notes: the directory."""
+    try:
+        fd = files.open_regular(file, os.O_RDONLY, notes)
+        try:
+            if os.fstat(fd).st_size > LARGEST_FILE:
+                return None
+            (held,), _ = parse(files.read_all(fd))
+        finally:
+            os.close(fd)
+        kind, name = str(held["kind"]), str(held["name"])
+        if note_name(kind, name) != file:
+            return None
+        return kind, name, Note(str(held["text"]), float(held["until"]))
+    except (OSError, ValueError, KeyError, TypeError, OverflowError):
+        return None
+
+
+def read_note(notes: int, kind: str, name: str) -> Note | None:
+    found = note_in(notes, note_name(kind, name))
+    return found[2] if found is not None else None
+
+
+def write_note(notes: int, tmp: int, kind: str, name: str, note: Note | None) -> None:
+    """Replace a note, or forget it."""
+    file = note_name(kind, name)
+    if note is None:
+        files.discard(file, notes)
+        return
+    check_note(note)
+    line = {"kind": kind, "name": name, "until": note.until, "text": note.text}
+    _replace(file, notes, tmp, encode(line))
+
+
+def check_note(note: Note) -> None:
+    """Raises ValueError for one that is too long."""
+    if len(note.text.encode("utf-8", "surrogatepass")) > NOTE_OCTETS:
+        raise ValueError(f"a note of more than {NOTE_OCTETS} octets is too long")
+
+
+def list_notes(notes: int, wanted: str) -> Iterator[tuple[str, Note]]:
+    """All of one kind, each with its name."""
+    for file in os.listdir(notes):
+        if file.startswith((files.file_name(wanted + " "), "%")):  # a long name has a digest
+            found = note_in(notes, file)
+            if found is not None and found[0] == wanted:
+                yield found[1:]
+
+
+def sweep_notes(notes: int, now: float) -> int:
+    """Forget the notes that nobody needs any more, and what cannot be read: how many."""
+    removed = 0
+    for file in os.listdir(notes):
+        found = note_in(notes, file)
+        if found is None or not found[2].until >= now:
+            files.discard(file, notes)
             removed += 1
     return removed
 

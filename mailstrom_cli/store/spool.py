@@ -14,6 +14,8 @@
       hosts/NEXT-HOP       back-off state of a next hop, one JSON line; replaced by rename, never synced
       keys/SHA256          an idempotency key: "ID DIGEST"; synced before its message is published
       marks/NAME           a named time, such as that of the last report; never synced
+      notes/KIND-NAME      a text of use for a while, such as the MTA-STS policy of a domain, one JSON line;
+                           replaced by rename, never synced; spools made before there were any lack it
       trigger              FIFO, read by the listening flusher
       run.lock             flock by the one long-running flusher, its pid and start inside
 
@@ -72,7 +74,7 @@ system call; "power" is the loss of what was not synced, on top of that.
         failed/, where no scheduler looks. `sweep` leases once what became final since shortly before the
         last sweep, and so moves it back. Call it when a flusher starts.
 
-    hosts/, marks/               old, new or missing; missing is right  the same          or empty: as missing
+    hosts/, marks/, notes/       old, new or missing; missing is right  the same          or empty: as missing
     format, directories          whoever opens the spool completes what a crash left out, format last
 """
 
@@ -107,7 +109,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from typing import BinaryIO
 
-    from mailstrom_cli.store.base import HostState, Submission
+    from mailstrom_cli.store.base import HostState, Note, Submission
     from mailstrom_cli.store.entry import Entry, Event
     from mailstrom_cli.store.runlock import SpoolRunLock
 
@@ -277,6 +279,21 @@ class Spool(Tree):
         from mailstrom_cli.store.notes import write_host
 
         write_host(self.directory(layout.HOSTS), self.directory(layout.TMP), next_hop, state)
+
+    def note(self, kind: str, name: str) -> Note | None:
+        from mailstrom_cli.store.notes import read_note
+
+        return read_note(self.directory(layout.NOTES), kind, name)
+
+    def set_note(self, kind: str, name: str, note: Note | None) -> None:
+        from mailstrom_cli.store.notes import write_note
+
+        write_note(self.directory(layout.NOTES), self.directory(layout.TMP), kind, name, note)
+
+    def notes(self, kind: str) -> Iterator[tuple[str, Note]]:
+        from mailstrom_cli.store.notes import list_notes
+
+        return list_notes(self.directory(layout.NOTES), kind)
 
     def mark(self, name: str, when: float | None = None) -> float | None:
         from mailstrom_cli.store.notes import exchange_mark

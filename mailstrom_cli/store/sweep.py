@@ -29,6 +29,7 @@ def sweep(spool: Spool, now: float, delivered_before: float, failed_before: floa
     removed += sweep_messages(spool, now, swept_until, delivered_before, failed_before)
     removed += keys.sweep(spool.directory(layout.KEYS), spool.exists)
     removed += notes.sweep_hosts(spool.directory(layout.HOSTS), now)
+    removed += notes.sweep_notes(spool.directory(layout.NOTES), now)
     removed += notes.sweep_rates(spool.directory(layout.MARKS), now)
     spool.mark(SWEPT, now)  # last: a sweep that was cut short, or had no room for it, is made again
     return removed

@@ -10,9 +10,10 @@ if TYPE_CHECKING:
     from random import Random
 
     from mailstrom_cli.config.schema import Settings
+    from mailstrom_cli.net.mtasts import Policies
     from mailstrom_cli.net.resolver import Resolver
+    from mailstrom_cli.store.base import Store
     from mailstrom_cli.transport.base import Transport
-    from mailstrom_cli.transport.login import Hosts
 
 
 def check_signing(settings: Settings) -> None:
@@ -24,15 +25,16 @@ def check_signing(settings: Settings) -> None:
 
 
 class Transports:
-    """Call it with a scheme; close it at the end. Raises MailstromError for settings that cannot be used.
-    hosts: where back-off is kept."""
+    """Call it with a scheme; close it at the end. store: where policies of domains are kept, what is counted
+    for reports, and the back-off of hosts. Raises MailstromError for settings that cannot be used."""
 
-    def __init__(self, settings: Settings, rng: Random, hosts: Hosts | None = None) -> None:
+    def __init__(self, settings: Settings, rng: Random, store: Store) -> None:
         self._settings = replace(settings, helo_name=settings.helo_name or host_name())
         self._rng = rng
-        self._hosts = hosts
         self._made: dict[str, Transport] = {}
+        self._store = store
         self._resolver: Resolver | None = None
+        self._policies: Policies | None = None
         check_signing(settings)
         for via in (*settings.via, *(via for route in settings.route for via in route.via)):
             self(via.scheme)
@@ -49,17 +51,26 @@ class Transports:
             from mailstrom_cli.transport.maildir import MaildirTransport
 
             return MaildirTransport(settings.helo_name)
+        from mailstrom_cli.net.mtasts import Policies
         from mailstrom_cli.net.resolver import Resolver
         from mailstrom_cli.transport.smtp import SmtpTransport
 
         self._resolver = Resolver(
             settings.dns.resolver, settings.smtp.ip, settings.dns.trust_ad, settings.tls.ca_file
         )
-        return SmtpTransport(settings, self._resolver, self._rng, self._hosts)
+        self._policies = Policies(self._resolver, self._store, settings.tls.ca_file)
+        tally = None
+        if settings.tlsrpt.contact:
+            from mailstrom_cli.transport.tally import Tally
+
+            tally = Tally(self._store, self._resolver)
+        return SmtpTransport(settings, self._resolver, self._policies, self._rng, self._store, tally)
 
     async def close(self) -> None:
         for transport in self._made.values():
             await transport.close()
         self._made.clear()
+        if self._policies is not None:
+            await self._policies.close()
         if self._resolver is not None:
             await self._resolver.close()

@@ -1,27 +1,24 @@
 """SMTP and LMTP: to the MX hosts of a domain or to a relay, every recipient its own result.
 
-targets        which addresses to dial, in order (transport.targets)
-session        one from the pool, or a new one: connect, greeting, EHLO, STARTTLS, AUTH
+targets        which addresses to dial, in order (transport.targets); beside it the policy of MTA-STS
+session        one from the pool, or a new one (transport.sessions)
 transactions   MAIL, RCPT ..., DATA; the next address only for recipients that are still undecided
 """
 
 from __future__ import annotations
 
-from functools import partial
+import asyncio
 
 from mailstrom_cli.mail.status import DELIVERED
-from mailstrom_cli.net.driver import Conversation, Transcript
-from mailstrom_cli.net.pool import Pool, Session
-from mailstrom_cli.net.stream import connect
-from mailstrom_cli.net.tls import Contexts, Handshake
-from mailstrom_cli.policy import classify, tls
+from mailstrom_cli.net.driver import Transcript
+from mailstrom_cli.policy import classify, sts, tls
 from mailstrom_cli.smtp import stages
-from mailstrom_cli.smtp.dialog import Failure, Opening, SessionFailed, open_session
+from mailstrom_cli.smtp.dialog import Failure, SessionFailed
 from mailstrom_cli.smtp.transaction import transaction
 from mailstrom_cli.transport import conversion
-from mailstrom_cli.transport.base import OPEN, OPENING, SENT, result, surprise, unreadable
-from mailstrom_cli.transport.login import Logins
+from mailstrom_cli.transport.base import SENT, result, surprise, unreadable
 from mailstrom_cli.transport.outcome import Outcome
+from mailstrom_cli.transport.sessions import Sessions
 from mailstrom_cli.transport.targets import Targets
 from mailstrom_cli.transport.ways import Ways
 from mailstrom_cli.values import replace
@@ -35,13 +32,17 @@ if TYPE_CHECKING:
     from mailstrom_cli.config.via import Via
     from mailstrom_cli.mail.envelope import Recipient
     from mailstrom_cli.mail.status import Result
+    from mailstrom_cli.net.mtasts import Policies
+    from mailstrom_cli.net.pool import Session
     from mailstrom_cli.net.resolver import Resolver
     from mailstrom_cli.policy.classify import Circumstances
-    from mailstrom_cli.smtp.auth import Credentials
+    from mailstrom_cli.policy.mx import Lookup, Target
+    from mailstrom_cli.policy.sts import Found
     from mailstrom_cli.smtp.dialog import Answer
     from mailstrom_cli.transport.base import Job
     from mailstrom_cli.transport.login import Hosts
     from mailstrom_cli.transport.signing import Signing
+    from mailstrom_cli.transport.tally import Tally
     from mailstrom_cli.transport.ways import Way
 
 MAX_SESSIONS = 2
@@ -51,29 +52,38 @@ AHEAD_OCTETS = 64 * 1024
 
 
 class SmtpTransport:
-    """For mx:, smtp:, smtps: and lmtp:. rng shuffles hosts of equal preference.  hosts: as in Logins."""
+    """For mx:, smtp:, smtps: and lmtp:. rng shuffles hosts of equal preference.  hosts: as in Logins.
+    tally: told how TLS went."""
 
     def __init__(
-        self, settings: Settings, resolver: Resolver, rng: Random, hosts: Hosts | None = None
+        self,
+        settings: Settings,
+        resolver: Resolver,
+        policies: Policies,
+        rng: Random,
+        hosts: Hosts | None = None,
+        tally: Tally | None = None,
     ) -> None:
         self._settings = settings
+        self._policies = policies
         self._targets = Targets(resolver, settings.smtp.port, rng, dane=tls.wanted(settings.tls, tls.DANE))
-        self._contexts = Contexts()
-        for name in ("", *settings.tls.policy):
-            self._contexts.check(tls.asked(settings.tls, name))  # a wrong file is told at the start
         self._ways = Ways(settings, resolver)
-        self._logins = Logins(settings, hosts)
+        self._sessions = Sessions(settings, self._ways, hosts, tally)
+        self._pool = self._sessions.pool
         self._signing = _signing(settings)
-        self._pool = Pool(settings.limits.messages_per_connection, settings.limits.connections)
+        self._tally = tally
 
     async def close(self) -> None:
         await self._pool.close()
+        if self._tally is not None:
+            await self._tally.close()
 
     async def deliver(self, job: Job, via: Via) -> list[Result]:
         """To the addresses of `via` in order, until every recipient is decided."""
-        told, targets = await self._targets.of(
-            via, job.domain, lambda target: self._pool.has(self._ways.known(via, job.domain, target))
-        )
+        if via.path and job.envelope.requiretls:  # it stays on this machine (RFC 8689, 4.4)
+            job = replace(job, envelope=replace(job.envelope, requiretls=False))
+        need = tls.needed(job.envelope)
+        told, targets, found = await self._where(job, via, need)
         if not targets:
             verdict = classify.lookup(told, relay=via.scheme != "mx")
             return [result(r.address, verdict) for r in job.recipients]
@@ -83,13 +93,16 @@ class SmtpTransport:
             verdict = classify.failure(unreadable(error), job.circumstances)
             return [result(r.address, verdict) for r in job.recipients]
         transcript, sessions = [], 0
-        circumstances = usual = replace(job.circumstances, relay=via.scheme != "mx")
+        known = replace(job.circumstances, requiretls=need == tls.REQUIRED, relay=via.scheme != "mx")
+        circumstances = known
         for target in targets:
             try:
-                way = await self._ways.of(via, job.domain, target)
-                circumstances = replace(usual, tls_required=True) if way.protection.required else usual
-                session = await self._session(job, way, circumstances)
+                way = await self._ways.of(via, job.domain, target, need, found.policy)
+                circumstances = replace(known, tls_required=True) if way.protection.required else known
+                session = await self._sessions.get(job, way, circumstances)
             except SessionFailed as failed:
+                if self._tally is not None:
+                    self._tally.barred(job, target, failed.failure)
                 if failed.failure.kind != "local":
                     self._targets.failed(target)
                 verdict = classify.failure(failed.failure, circumstances)
@@ -114,62 +127,22 @@ class SmtpTransport:
             )
         return results
 
-    # --- a session ---
-
-    async def _session(
-        self, job: Job, way: Way, circumstances: Circumstances, *, fresh: bool = False
-    ) -> Session:
-        """From the pool or new. Raises SessionFailed."""
-        job.progress(OPENING)
-        session = await self._found(way, circumstances, fresh=fresh)
-        job.progress(OPEN)
-        return session
-
-    async def _found(self, way: Way, circumstances: Circumstances, *, fresh: bool) -> Session:
-        plain = tls.plain_text_instead(way.protection.level, circumstances.attempts)
-        way_in = partial(self._open, forced=circumstances.forced)
-        if not fresh:
-            session = self._pool.take(way)
-            if session is None and plain:
-                session = self._pool.take(replace(way, protection=tls.PLAIN))
-            if session is not None:
-                return session
-        try:
-            return await way_in(way)
-        except SessionFailed as failed:
-            if failed.failure.stage != stages.STARTTLS or not plain:
-                raise
-            return await way_in(replace(way, protection=tls.PLAIN))
-
-    async def _open(self, way: Way, *, forced: bool) -> Session:
-        if way.auth is None:
-            return await self._hand_shaken(way, None)
-        dial = partial(self._hand_shaken, way)
-        return await self._logins.session(way.auth, way.target, dial, forced=forced)
-
-    async def _hand_shaken(self, way: Way, login: Credentials | None) -> Session:
-        """Dials once more where the handshake needs another one to go well."""
-        handshake = Handshake(self._contexts, way.protection)
-        try:
-            return await self._dial(way, handshake, login)
-        except SessionFailed:
-            if not handshake.again:
-                raise
-        return await self._dial(way, Handshake(self._contexts, way.protection), login)
-
-    async def _dial(self, way: Way, handshake: Handshake, login: Credentials | None) -> Session:
-        settings = self._settings.smtp
-        at_once = (handshake, settings.timeout.starttls) if way.implicit else None
-        stream = await connect(way.target, settings.timeout.connect, settings.source_address, at_once)
-        conversation = Conversation(stream, settings.timeout)
-        level = "on" if way.implicit else way.protection.level
-        opening = Opening(self._settings.helo_name, level, way.lmtp, login)
-        try:
-            offered = await conversation.drive(open_session(opening), tls=handshake)
-        except BaseException:
-            stream.close()
-            raise
-        return Session(way, conversation, offered, stream.secured)
+    async def _where(self, job: Job, via: Via, need: str) -> tuple[Lookup, list[Target], Found]:
+        """What to dial, or why there is nothing, and what the domain asks for, which is looked up at the same
+        time."""
+        targets = self._targets.of(
+            via, job.domain, lambda target: self._pool.has(self._ways.known(via, job.domain, target, need))
+        )
+        domain = self._ways.policy_domain(via, job.domain, need)
+        found = self._policies.at_hand(domain) if domain else sts.NOTHING
+        if found is None:
+            (told, some), asked = await asyncio.gather(targets, self._policies.of(domain))
+            found = asked
+        else:
+            told, some = await targets
+        if domain and self._tally is not None:
+            self._tally.asks(job.domain, found)
+        return told, self._targets.choose(some, found.policy), found
 
     # --- the message ---
 
@@ -189,11 +162,12 @@ class SmtpTransport:
                 unsuited = classify.unsuited(session.offered, job.envelope, addresses)
                 if unsuited is not None:
                     outcome.tell(batch, [unsuited] * len(batch), host, session.tls)
-                    outcome.lacking |= {k for k in ("8BITMIME", "SMTPUTF8") if k not in session.offered}
+                    if unsuited.enhanced != classify.NO_REQUIRETLS:
+                        outcome.lacking |= {k for k in ("8BITMIME", "SMTPUTF8") if k not in session.offered}
                     waiting = waiting[most:]
                     continue
                 if held is None:  # another job has it by now
-                    held = session = await self._session(job, way, circumstances)
+                    held = session = await self._sessions.get(job, way, circumstances)
                 more, said = len(waiting) > len(batch), Transcript()
                 kept = session.used > 0
                 answers, held = await self._transact(session, way, job, batch, said, more=more)
@@ -201,7 +175,7 @@ class SmtpTransport:
                     if held is not None:
                         self._pool.give(held)
                     said = Transcript()
-                    held = session = await self._session(job, way, circumstances, fresh=True)
+                    held = session = await self._sessions.get(job, way, circumstances, fresh=True)
                     answers, held = await self._transact(session, way, job, batch, said, more=more)
                 verdicts = [classify.answer(a, circumstances) for a in answers]
                 # Too many for one transaction: the rest follows at once, while each gets some through.

@@ -8,6 +8,7 @@ from ipaddress import ip_address
 from mailstrom_cli.policy import mx
 from mailstrom_cli.policy.mx import Target
 from mailstrom_cli.policy.names import is_address
+from mailstrom_cli.policy.sts import ENFORCE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from mailstrom_cli.config.via import Via
     from mailstrom_cli.net.resolver import Resolver
+    from mailstrom_cli.policy.sts import Policy
 
     Has = Callable[[Target], bool]
 
@@ -35,7 +37,7 @@ class Targets:
         self._failed: dict[Target, float] = {}  # when, in seconds of the loop
 
     async def of(self, via: Via, domain: str, has_session: Has) -> tuple[mx.Lookup, list[Target]]:
-        """The addresses to dial; when there are none, why.
+        """The addresses that could be dialled, for `choose`; when there are none, why.
 
         Of equal ones those come first to which a session stands that could take the message now: what would
         else be dialled is a connection more than the window of the next hop allows.
@@ -49,7 +51,15 @@ class Targets:
             bases = () if is_address(via.host) else (via.host,)
             targets = [Target(via.host, a, via.port, True, bases) for a in addresses]
             targets = _in_use_first(targets, has_session)
-        return told, mx.choose(self._hopeful(targets))
+        return told, targets
+
+    def choose(self, targets: list[Target], policy: Policy | None) -> list[Target]:
+        """Those to dial, in order. Hosts that the MTA-STS policy of the domain forbids come last, so that
+        they keep no other from being tried."""
+        hopeful = self._hopeful(targets)
+        if policy is not None and policy.mode == ENFORCE:
+            hopeful.sort(key=lambda target: not policy.allows(target.name))
+        return mx.choose(hopeful)
 
     async def _mx_hosts(self, domain: str, has_session: Has) -> tuple[mx.Lookup, list[Target]]:
         if domain.startswith("["):

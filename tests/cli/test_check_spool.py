@@ -121,7 +121,8 @@ def test_a_spool_that_lost_a_part_is_one_again(here: Run, spool: Path, name: str
     Mailstrom.open().store  # noqa: B018  (makes it)
     path = spool / name
     path.rmdir() if path.is_dir() else path.unlink()
-    assert here("check-spool").code == 65
+    done = here("check-spool")
+    assert (done.code, done.out.count("is missing")) == (0 if name == "notes" else 65, 1)
     assert here("check-spool", "--repair").code == 0
     assert here("check-spool").code == here("queue").code == here("flush").code == 0
 

@@ -86,12 +86,13 @@ def test_the_delivery_options_are_those_of_submit(process: Run) -> None:
     before = time.time()
     done = process(
         "send", *LEAST, "--at", "+1h", "--expires", "2d", "--notify", "success,delay", "--ret", "hdrs",
-        "--envid", "e-1", "--key", "k",
+        "--envid", "e-1", "--key", "k", "--require-tls",
     )  # fmt: skip
     envelope = entry(done).envelope
     assert envelope.at == pytest.approx(before + 3600, abs=30)
     assert envelope.expires == pytest.approx(before + 3600 + 2 * 86400, abs=30)
     assert (envelope.ret, envelope.envid, envelope.key) == ("hdrs", "e-1", "k")
+    assert envelope.requiretls
     assert envelope.recipients[0].notify == ("success", "delay")
 
 

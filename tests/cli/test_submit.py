@@ -47,6 +47,7 @@ def test_the_options_make_the_envelope(process: Run) -> None:
     done = process(
         "submit", "-f", "<>", "--to", "x@example.net", "-t", "y@example.net", "--at", "+1h",
         "--expires", "2d", "--notify", "success,failure", "--ret", "hdrs", "--envid", "e-1", "--key", "k",
+        "--require-tls",
         input=MESSAGE,
     )  # fmt: skip
     envelope = stored(done).envelope
@@ -56,6 +57,7 @@ def test_the_options_make_the_envelope(process: Run) -> None:
         ("y@example.net", ("success", "failure")),
     ]
     assert (envelope.ret, envelope.envid, envelope.key) == ("hdrs", "e-1", "k")
+    assert envelope.requiretls
     assert envelope.at == pytest.approx(before + 3600, abs=30)
     assert envelope.expires == pytest.approx(before + 3600 + 2 * 86400, abs=30)
     assert envelope.submitter

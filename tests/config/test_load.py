@@ -42,6 +42,7 @@ OTHER: dict[str, tuple[str, str, Any]] = {
     "tls.require_tls": ("true", "True", True),
     "tls.ca_file": ('"/etc/ca.pem"', "/etc/ca.pem", "/etc/ca.pem"),
     "tls.auth_loopback": ("true", "true", True),
+    "tls.mta_sts": ("false", "false", False),
     "tls.client_cert": ('"/etc/c.pem"', "/etc/c.pem", "/etc/c.pem"),
     "tls.client_key": ('"/etc/c.key"', "/etc/c.key", "/etc/c.key"),
     "dns.resolver": (
@@ -69,6 +70,8 @@ OTHER: dict[str, tuple[str, str, Any]] = {
     "log.level": ('"debug"', "debug", "debug"),
     "sendmail.t_args": ('"remove"', "remove", "remove"),
     "sendmail.not_stored_exit": ("75", "75", 75),
+    "tlsrpt.contact": ('"R@Example.org"', "R@example.org", "R@example.org"),
+    "tlsrpt.organization": ('"Example, Inc."', "Example, Inc.", "Example, Inc."),
 }
 for key in KEYS:
     if key.name.startswith("smtp.timeout."):

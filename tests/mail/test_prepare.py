@@ -529,3 +529,27 @@ def test_an_empty_from_however_written_is_filled_in_with_a_name_beyond_ascii() -
     request = Request("a@example.org", ("b@example.net",), add_from="Jörg <a@example.org>")
     filled = sent(b"from :\nTo: b@example.net\n\nx\n", request)
     assert filled.startswith(b"from : =?utf-8?b?SsO2cmc=?= <a@example.org>\n")
+
+
+@pytest.mark.parametrize(
+    ("fields", "optional"),
+    [
+        (b"", False),
+        (b"TLS-Required: No\n", True),
+        (b"tls-required:no\n", True),
+        (b"TLS-Required:\n  NO \n", True),
+        (b"TLS-Required: Yes\n", False),
+        (b"TLS-Required: no thanks\n", False),
+        (b"TLS-Required:\n", False),
+        (b"TLS-Required: No\nTLS-Required: No\n", False),
+    ],
+)
+def test_tls_required_no_is_told_to_the_envelope_and_stays(fields: bytes, optional: bool) -> None:
+    """RFC 8689, 3."""
+    done = prepared(fields + PLAIN)
+    assert (done.envelope.requiretls, done.envelope.tls_optional) == (False, optional)
+    assert done.head.startswith(fields.replace(b"\n", b"\r\n"))
+    _, findings = check(fields + PLAIN, Request(), CONTEXT)
+    assert any("it has no effect" in f.what for f in findings) is (bool(fields) and not optional)
+    both = prepared(fields + PLAIN, Request(requiretls=True)).envelope
+    assert (both.requiretls, both.tls_optional) == (True, False)

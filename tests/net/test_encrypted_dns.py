@@ -20,6 +20,7 @@ from mailstrom_cli.net import nameserver
 from mailstrom_cli.net import resolver as resolver_module
 from mailstrom_cli.net.resolver import Resolver
 from mailstrom_cli.policy.mx import Lookup
+from mailstrom_cli.store.memory import Memory
 from mailstrom_cli.transport.registry import Transports
 
 from ..peers.dns import Dns
@@ -234,7 +235,7 @@ def test_what_is_kept_is_closed_with_the_transports(server: Dns, certificates: C
     settings = build({"dns.resolver": (server.dot(),), "tls.ca_file": certificates.ca_file})
 
     async def run() -> None:
-        transports = Transports(settings, Random(1))
+        transports = Transports(settings, Random(1), Memory())
         assert transports._resolver is not None
         assert (await transports._resolver.mx("example.test"))[0].kind == "found"
         ((_, line),) = transports._resolver._asking[0]._way._idle

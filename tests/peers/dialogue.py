@@ -89,6 +89,7 @@ class Connection(Wire):
             (script.chunking, "CHUNKING"),
             (script.dsn, "DSN"),
             (script.tls is not None and not secure, "STARTTLS"),
+            (script.requiretls and secure, "REQUIRETLS"),
             (auth, "AUTH " + " ".join(script.mechanisms)),
         ]
         lines = [
@@ -192,6 +193,8 @@ class Connection(Wire):
                 self.say(f"555 5.5.4 {name} not recognized")
                 return None
         transaction = parameters if self.transaction is None else self.transaction.parameters
+        if self.transaction is None and any(p.upper().startswith("REQUIRETLS=") for p in parameters):
+            self.violation("REQUIRETLS takes no value")
         if not found[1].isascii() and "SMTPUTF8" not in (p.upper() for p in transaction):
             self.violation("8-bit address in a transaction without SMTPUTF8")
         return found[1], parameters

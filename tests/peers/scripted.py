@@ -47,6 +47,8 @@ class Script:
     tls: ssl.SSLContext | None = None
     implicit_tls: bool = False
     require_tls: bool = False
+    requiretls: bool = False
+    """REQUIRETLS is offered, under TLS only (RFC 8689)."""
     mechanisms: tuple[str, ...] = ()
     """AUTH mechanisms offered: PLAIN, LOGIN, CRAM-MD5, SCRAM-SHA-1 and -256, also with -PLUS, OAUTHBEARER,
     XOAUTH2."""

@@ -12,12 +12,14 @@ from mailstrom_cli.policy import classify
 from mailstrom_cli.policy.classify import DAY, Circumstances, Verdict, more_telling
 from mailstrom_cli.policy.mx import Lookup
 from mailstrom_cli.smtp.dialog import Answer, Capabilities, Failure
+from mailstrom_cli.values import replace
 
 NOW = Circumstances()
 DAY_OLD = Circumstances(age=DAY)
 THIRD = Circumstances(retries=2)
 RELAY = Circumstances(relay=True)
 REQUIRED = Circumstances(tls_required=True)
+PROVEN = Circumstances(tls_required=True, requiretls=True)
 
 
 def reply(text: str) -> Reply:
@@ -115,6 +117,12 @@ FAILURES = [
     # TLS required
     ("tls", "starttls", None, REQUIRED, "deferred 4.7.5 next_host unreachable"),
     ("no-tls", "starttls", "454 4.7.0 Not now", REQUIRED, "deferred 454 4.7.4 next_host unreachable"),
+    # REQUIRETLS
+    ("no-tls", "starttls", None, PROVEN, "failed 5.7.10 next_host"),
+    ("no-tls", "starttls", "502 5.5.1 What?", PROVEN, "failed 502 5.7.10 next_host"),
+    ("no-tls", "starttls", "454 4.7.0 Not now", PROVEN, "deferred 454 4.7.4 next_host unreachable"),
+    ("tls", "starttls", None, PROVEN, "deferred 4.7.5 next_host unreachable"),
+    ("unreachable", "connect", None, PROVEN, "deferred 4.4.1 next_host unreachable"),
     # TLS failed, level may
     ("tls", "starttls", None, NOW, "deferred 4.7.5 next_host"),
     ("policy", "starttls", None, NOW, "deferred 4.7.5 next_host unreachable"),
@@ -188,6 +196,7 @@ def test_a_lookup_without_addresses(kind: str, relay: bool, wanted: str) -> None
 SIMPLE = Envelope("ann@example.org", (), "<1@example.org>", 1000)
 EIGHT_BIT = Envelope("ann@example.org", (), "<1@example.org>", 1000, body="8bitmime")
 UTF8 = Envelope("ann@example.org", (), "<1@example.org>", 1000, smtputf8=True)
+REQUIRETLS = Envelope("ann@example.org", (), "<1@example.org>", 1000, requiretls=True)
 UTF8_SENDER = Envelope("änn@example.org", (), "<1@example.org>", 1000)
 
 # (envelope, address, what is offered, verdict)
@@ -203,7 +212,18 @@ SUITED = [
     (SIMPLE, "böb@example.net", {}, "failed 5.6.7 next_host"),
     (UTF8_SENDER, "bob@example.net", {}, "failed 5.6.7 next_host"),
     (UTF8_SENDER, "bob@example.net", {"SMTPUTF8": ""}, None),
+    (REQUIRETLS, "bob@example.net", {"REQUIRETLS": ""}, None),
+    (REQUIRETLS, "bob@example.net", {}, "failed 5.7.30 next_host"),
+    (replace(REQUIRETLS, reverse_path=""), "bob@example.net", {}, None),
+    (replace(SIMPLE, tls_optional=True), "bob@example.net", {}, None),
 ]
+
+
+def test_what_a_server_has_not_proved_counts_for_requiretls_only() -> None:
+    for fault in ("certificate-expired", "certificate-host-mismatch", "tlsa-invalid"):
+        failed = Failure("tls", "starttls", "no", fault=fault)
+        assert brief(classify.failure(failed, PROVEN)) == "failed 5.7.30 next_host"
+        assert brief(classify.failure(failed, REQUIRED)) == "deferred 4.7.5 next_host unreachable"
 
 
 @pytest.mark.parametrize(("envelope", "address", "offered", "wanted"), SUITED)

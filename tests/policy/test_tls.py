@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
 from mailstrom_cli.config.schema import Tls, TlsPolicy
+from mailstrom_cli.mail.envelope import Envelope, Recipient
 from mailstrom_cli.policy.dane import Tlsa
 from mailstrom_cli.policy.tls import (
+    OPTIONAL,
     PLAIN,
+    REQUIRED,
     Asked,
     Known,
     Protection,
     asked,
+    by_dane,
     most_specific,
+    needed,
     plain_text_instead,
     protection,
 )
+from mailstrom_cli.values import replace
 
 LEVELS = ("none", "may", "encrypt", "verify", "dane")
 RELAY = Known("relay.example.org")
@@ -105,7 +113,7 @@ def test_files_are_only_for_those_who_use_them() -> None:
 
 def test_usable_records_decide_and_their_name_is_told() -> None:
     assert protection(Asked("dane"), known(EE, PKIX)) == Protection(
-        "verify", "base.example.net", tlsa=(EE,), certain=True
+        "verify", "base.example.net", tlsa=(EE,), certain=True, policy="tlsa"
     )
 
 
@@ -183,7 +191,7 @@ def test_what_a_policy_leaves_out_is_as_for_all() -> None:
     own = {"a": TlsPolicy(), "b": TlsPolicy(level="may")}
     files = {"ca_file": "/ca", "client_cert": "/cert", "client_key": "/key"}
     settings = Tls(level="encrypt", require_tls=True, policy=own, **files)
-    plain = Asked("encrypt", True, "/ca", False, (), (), "/cert", "/key")
+    plain = Asked("encrypt", True, "/ca", False, (), (), "/cert", "/key", True)
     assert asked(settings, "other") == asked(settings, "a") == plain
     assert asked(settings, "b").level == "may" and asked(settings, "b").floor
 
@@ -199,3 +207,108 @@ def test_what_a_policy_says_counts() -> None:
     told = asked(settings, "own")
     assert (told.level, told.ca_file, told.only) == ("may", "/own", True)
     assert (told.client_cert, told.client_key) == ("/c2", ""), "the key of another certificate does not fit"
+
+
+# --- what the message needs itself (RFC 8689) ---
+
+
+def test_what_a_message_needs() -> None:
+    def envelope(sender: str = "a@example.org", **more: bool) -> Envelope:
+        return Envelope(sender, (Recipient("b@example.net"),), "<1@example.org>", 1, **more)
+
+    assert needed(envelope()) == ""
+    assert needed(envelope(requiretls=True)) == REQUIRED
+    assert needed(envelope(tls_optional=True)) == OPTIONAL
+    assert needed(envelope(requiretls=True, tls_optional=True)) == REQUIRED
+    assert needed(envelope("", requiretls=True)) == "", "a bounce is not to be lost for it"
+    assert needed(envelope("", tls_optional=True)) == OPTIONAL
+
+
+@pytest.mark.parametrize("floor", [False, True])
+@pytest.mark.parametrize("implicit", [False, True])
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("host", [RELAY, MX, SIGNED, known(PKIX), known(EE), known(EE, signed=False)])
+def test_requiretls_is_verified_by_what_nobody_can_forge_whatever_is_asked(
+    host: Known, level: str, implicit: bool, floor: bool
+) -> None:
+    told = protection(Asked(level, floor=floor), host, implicit=implicit, need=REQUIRED)
+    assert (told.level, told.required, told.certain) == ("verify", True, True)
+    assert told.tlsa or told.names
+    if not host.signed:
+        assert (told.tlsa, told.names) == ((), DOMAIN)
+
+
+@pytest.mark.parametrize("level", ["none", "may", "encrypt", "dane"])
+def test_requiretls_looks_for_tlsa_records_where_the_configuration_trusts_nothing_else(level: str) -> None:
+    assert by_dane(Asked(level), REQUIRED, signed=True)
+    assert not by_dane(Asked(level), REQUIRED, signed=False)
+    assert not by_dane(Asked("verify"), REQUIRED, signed=True)
+    assert protection(Asked(level), known(EE), need=REQUIRED).tlsa == (EE,)
+    assert protection(Asked("verify"), known(EE), need=REQUIRED).tlsa == ()
+
+
+def test_pinned_is_proven_enough_for_requiretls() -> None:
+    told = protection(Asked("verify", fingerprints=("ab",)), MX, need=REQUIRED)
+    assert (told.level, told.fingerprints, told.names) == ("verify", ("ab",), ())
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("host", [MX, known(EE), known(PKIX)])
+def test_tls_required_no_leaves_what_the_configuration_wants_and_nothing_of_the_recipient(
+    host: Known, level: str
+) -> None:
+    assert not by_dane(Asked(level), OPTIONAL, signed=True)
+    told = protection(Asked(level), host, need=OPTIONAL)
+    assert told == protection(Asked(WITHOUT[level]), replace(host, tlsa=()))
+    assert protection(Asked(level), host, login=True, need=OPTIONAL).level == "verify"
+    assert protection(Asked(level, floor=True), host, need=OPTIONAL).required
+    assert protection(Asked(level), host, implicit=True, need=OPTIONAL).required
+
+
+# --- MTA-STS ---
+
+VOUCHED = Known("mx.example.net", "example.com", signed=False, sts=True)
+
+
+@pytest.mark.parametrize("level", ["may", "encrypt", "verify", "dane"])
+def test_an_enforced_policy_wants_a_certificate_for_the_name_of_the_mx_host(level: str) -> None:
+    told = protection(Asked(level, ca_file="/ca"), VOUCHED)
+    wanted = Protection(
+        "verify", "mx.example.net", ("mx.example.net",), certain=True, ca_file="/ca", policy="sts"
+    )
+    assert told == wanted and told.required
+
+
+def test_usable_tlsa_records_go_before_it_and_others_do_not() -> None:
+    of = partial(replace, known(EE), sts=True)
+    assert protection(Asked("dane"), of()) == protection(Asked("dane"), known(EE))
+    for held in ((PKIX,), ()):
+        told = protection(Asked("dane"), of(tlsa=held))
+        assert (told.level, told.policy, told.sni, told.tlsa) == ("verify", "sts", "mx.example.net", ())
+
+
+def test_who_decides_is_told() -> None:
+    assert protection(Asked("dane"), known(PKIX)).policy == "tlsa"
+    assert protection(Asked("dane"), known()).policy == protection(Asked("verify"), MX).policy
+    assert PLAIN.policy == "no-policy-found"
+
+
+@pytest.mark.parametrize(
+    ("settings", "wanted"),
+    [
+        (Tls(), True),
+        (Tls(mta_sts=False), False),
+        (Tls("none"), False),
+        (Tls("verify"), True),
+        (Tls(policy={"a": TlsPolicy(level="may")}), False),
+        (Tls(policy={"*.a": TlsPolicy(level="may")}), True),  # of others
+        (Tls(policy={"a": TlsPolicy(level="encrypt")}), False),
+        (Tls(policy={"a": TlsPolicy(match=("x",))}), False),
+        (Tls(policy={"a": TlsPolicy(fingerprints=("ab",))}), False),
+        (Tls("none", policy={"a": TlsPolicy(level="dane")}), True),
+        (Tls(policy={"a": TlsPolicy(ca_file="/own")}), True),
+        (Tls("none", policy={"a": TlsPolicy(ca_file="/own")}), False),
+    ],
+)
+def test_whoever_names_a_level_for_a_domain_has_the_last_word(settings: Tls, wanted: bool) -> None:
+    assert asked(settings, "a").sts is wanted

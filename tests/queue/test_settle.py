@@ -37,7 +37,16 @@ def test_each_recipient_gets_its_own_result_and_the_message_waits_for_the_last()
     entry = after(
         entry,
         NOW + 1,
-        Result("a@example.net", DELIVERED, "ok", 250, "2.0.0", "mx[192.0.2.1]:25", "TLSv1.3 encrypted", "4F"),
+        Result(
+            "a@example.net",
+            DELIVERED,
+            "ok",
+            250,
+            "2.0.0",
+            "mx[192.0.2.1]:25",
+            "TLSv1.3 encrypted",
+            remote_id="4F",
+        ),
         deferred("b@example.net"),
         Result("c@example.net", FAILED, "no such user", 550, "5.1.1"),
     )

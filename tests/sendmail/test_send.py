@@ -258,6 +258,12 @@ def test_dsn_parameters(front: Front) -> None:
     assert entry.recipients[0].recipient.notify == ("success", "delay")
 
 
+@pytest.mark.parametrize("asked", ["yes", "no"])
+def test_requiretls(front: Front, asked: str) -> None:
+    front("-O", f"requiretls={asked}", *TO_BOB)
+    assert front.only().envelope.requiretls is (asked == "yes")
+
+
 def test_verp_sends_to_each_from_an_address_of_its_own(front: Front) -> None:
     front("-XV", "-f", "list@example.org", "a@example.net", "b@example.net")
     sent = [(e.envelope.reverse_path, [r.address for r in e.recipients]) for e in front.entries()]

@@ -64,6 +64,8 @@ def test_pipelined_the_envelope_is_one_write() -> None:
         ({"8BITMIME": ""}, {"body": "8bitmime"}, "MAIL FROM:<ann@example.org> BODY=8BITMIME"),
         ({}, {"body": "8bitmime"}, "MAIL FROM:<ann@example.org>"),
         ({"SMTPUTF8": ""}, {"smtputf8": True}, "MAIL FROM:<ann@example.org> SMTPUTF8"),
+        ({"REQUIRETLS": ""}, {}, "MAIL FROM:<ann@example.org>"),
+        ({"REQUIRETLS": ""}, {"requiretls": True}, "MAIL FROM:<ann@example.org> REQUIRETLS"),
         ({}, {"smtputf8": True}, "MAIL FROM:<ann@example.org>"),
         ({}, {"reverse_path": ""}, "MAIL FROM:<>"),
     ],

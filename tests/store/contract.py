@@ -12,7 +12,7 @@ import pytest
 
 from mailstrom_cli.errors import DATA, TEMPORARY, MailstromError, NoSuchMessage
 from mailstrom_cli.mail.status import FINAL, STATES, UNFINISHED
-from mailstrom_cli.store.base import HostState, Store, Submission
+from mailstrom_cli.store.base import NOTE_OCTETS, HostState, Note, Store, Submission
 from mailstrom_cli.store.entry import DamagedEntry
 from mailstrom_cli.store.ids import is_id
 
@@ -422,6 +422,39 @@ class StoreContract:
         store.set_host(hop, None)
         store.set_host(hop, None)
         assert store.host(hop) is None
+
+    @pytest.mark.parametrize("name", ["example.net", "../../x", ".", "", "x y", "x" * 500, "bücher.example"])
+    def test_a_note_is_kept_until_forgotten(self, store: Store, name: str) -> None:
+        assert store.note("policy", name) is None
+        store.set_note("policy", name, Note("old", NOW))
+        store.set_note("policy", name, Note('new\r\n\u2028"', NOW + 60))
+        assert store.note("policy", name) == Note('new\r\n\u2028"', NOW + 60)
+        assert store.note("policy", name + "0") is None and store.note("other", name) is None
+        store.set_note("policy", name, None)
+        store.set_note("policy", name, None)
+        assert store.note("policy", name) is None
+
+    def test_notes_are_listed_by_kind(self, store: Store) -> None:
+        assert list(store.notes("policy")) == []
+        for name in ("a.example", "x" * 500):
+            store.set_note("policy", name, Note(name[0], NOW))
+            store.set_note("policy of another", name, Note("another", NOW))
+        assert sorted(store.notes("policy")) == [("a.example", Note("a", NOW)), ("x" * 500, Note("x", NOW))]
+        assert len(list(store.notes("policy of another"))) == 2
+
+    def test_a_note_is_as_long_as_is_promised_and_no_longer(self, store: Store) -> None:
+        longest = "\x01" * NOTE_OCTETS  # nothing takes more room in JSON
+        store.set_note("policy", "a", Note(longest, NOW))
+        assert store.note("policy", "a") == Note(longest, NOW)
+        with pytest.raises(ValueError, match="too long"):
+            store.set_note("policy", "a", Note(longest + "x", NOW))
+        assert store.note("policy", "a") == Note(longest, NOW)
+
+    def test_a_note_is_swept_when_nobody_needs_it(self, store: Store) -> None:
+        store.set_note("policy", "old", Note("a", NOW))
+        store.set_note("policy", "new", Note("b", NOW + 100))
+        assert store.sweep(NOW + 1, 0, 0) == 1
+        assert list(store.notes("policy")) == [("new", Note("b", NOW + 100))]
 
     def test_a_mark_tells_what_it_was(self, store: Store) -> None:
         assert store.mark("recent") is None

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mailstrom_cli.errors import MailstromError
-from mailstrom_cli.store.base import HostState
+from mailstrom_cli.store.base import HostState, Note
 from mailstrom_cli.store.check import Check
 from mailstrom_cli.store.spool import open_store
 from mailstrom_cli.store.verdict import ERROR, NOTE, WARNING
@@ -32,7 +32,7 @@ NOBODY = 65534
 
 
 class Sound:
-    """A spool with a message in every state, one of them on hold, and with a key, a host and marks."""
+    """A spool with a message in every state, one of them on hold, and a key, a host, a note, marks."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -49,6 +49,7 @@ class Sound:
         record(store, self.failed, event("cancelled", NOW - 30))
         store.set_host("mx.example.net", HostState(2, NOW + 60, "refused"))
         store.mark("recent", NOW - 10)
+        store.set_note("policy", "example.net", Note("text", NOW + 60))
         assert store.run_lock().acquire() is None
 
     def store(self) -> Spool:
@@ -476,6 +477,27 @@ FAULTS: dict[str, Fault] = {
         ERROR,
         "hosts/mx.example.net",
         "2 links",
+        True,
+    ),
+    "a note cannot be read": (
+        lambda s: (s.root / "notes/policy%20example.net").write_text("{"),
+        NOTE,
+        "notes/policy%20example.net",
+        "cannot be read",
+        True,
+    ),
+    "a note is a FIFO": (
+        lambda s: instead(s.root / "notes/policy%20example.net", os.mkfifo),
+        ERROR,
+        "notes/policy%20example.net",
+        "it is a FIFO, not a file",
+        True,
+    ),
+    "no notes, as in an earlier version": (
+        lambda s: shutil.rmtree(s.root / "notes"),
+        NOTE,
+        "notes",
+        "it is missing",
         True,
     ),
     "a mark cannot be read": (

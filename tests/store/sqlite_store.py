@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from mailstrom_cli.errors import DATA, TEMPORARY, MailstromError, NoSuchMessage
 from mailstrom_cli.mail.status import FINAL, STATES, UNFINISHED
-from mailstrom_cli.store.base import HostState, Scheduled, one_by_one
+from mailstrom_cli.store.base import NOTE_OCTETS, HostState, Note, Scheduled, one_by_one
 from mailstrom_cli.store.entry import apply, first_line, fold
 from mailstrom_cli.store.find import find
 from mailstrom_cli.store.ids import new_id
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 TABLES = """
 create table if not exists message(id text primary key, state text, due real, key text, digest text, data
 blob); create table if not exists line(id text, text text);
-create table if not exists note(name text primary key, text text);
+create table if not exists beside(name text primary key, text text);
+create table if not exists note(kind text, name text, text text, until real, primary key (kind, name));
 """
 
 
@@ -154,27 +155,44 @@ class Sqlite:
                 if id not in self._leased:
                     self.purge(id)
                     removed += 1
+        with self._guard, self._db:
+            removed += self._db.execute("delete from note where until < ?", (now,)).rowcount
         return removed
 
     def host(self, next_hop: str) -> HostState | None:
-        rows = self._rows("select text from note where name = ?", f"host {next_hop}")
+        rows = self._rows("select text from beside where name = ?", f"host {next_hop}")
         return HostState(*json.loads(rows[0][0])) if rows else None
 
     def set_host(self, next_hop: str, state: HostState | None) -> None:
         told = None if state is None else json.dumps([state.failures, state.until, state.reason])
-        self._note(f"host {next_hop}", told)
+        self._beside(f"host {next_hop}", told)
 
-    def _note(self, name: str, text: str | None) -> None:
+    def _beside(self, name: str, text: str | None) -> None:
         with self._guard, self._db:
-            self._db.execute("delete from note where name = ?", (name,))
+            self._db.execute("delete from beside where name = ?", (name,))
             if text is not None:
-                self._db.execute("insert into note values (?, ?)", (name, text))
+                self._db.execute("insert into beside values (?, ?)", (name, text))
+
+    def note(self, kind: str, name: str) -> Note | None:
+        return dict(self.notes(kind)).get(name)
+
+    def set_note(self, kind: str, name: str, note: Note | None) -> None:
+        if note is not None and len(note.text.encode()) > NOTE_OCTETS:
+            raise ValueError("too long")
+        with self._guard, self._db:
+            self._db.execute("delete from note where kind = ? and name = ?", (kind, name))
+            if note is not None:
+                self._db.execute("insert into note values (?, ?, ?, ?)", (kind, name, note.text, note.until))
+
+    def notes(self, kind: str) -> Iterator[tuple[str, Note]]:
+        found = self._rows("select name, text, until from note where kind = ?", kind)
+        return iter([(name, Note(text, until)) for name, text, until in found])
 
     def mark(self, name: str, when: float | None = None) -> float | None:
         with self._guard:
-            rows = self._rows("select text from note where name = ?", f"mark {name}")
+            rows = self._rows("select text from beside where name = ?", f"mark {name}")
             if when is not None:
-                self._note(f"mark {name}", repr(when))
+                self._beside(f"mark {name}", repr(when))
             return float(rows[0][0]) if rows else None
 
     def wake(self, line: str) -> bool:

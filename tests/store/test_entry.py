@@ -110,6 +110,8 @@ def test_what_json_cannot_hold_is_refused(bad: object) -> None:
         message_id=plain,
         size=st.integers(0, 1 << 39),
         smtputf8=st.booleans(),
+        requiretls=st.booleans(),
+        tls_optional=st.booleans(),
         at=st.none() | times,
         expires=st.none() | times,
         key=st.none() | plain,

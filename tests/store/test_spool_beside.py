@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mailstrom_cli.store.base import RATE, HostState
+from mailstrom_cli.store.base import RATE, HostState, Note
+from mailstrom_cli.store.spool import open_store
 
 from .contract import octets, put, record
 from .samples import BODY, NOW, in_another_process, results
@@ -77,6 +78,42 @@ def test_a_host_file_that_cannot_be_read_is_as_good_as_none(spool: Spool, root: 
     assert spool.host("example.net") is None
     spool.set_host("example.net", HostState(2, NOW, "x"))
     assert spool.host("example.net") == HostState(2, NOW, "x")
+
+
+@pytest.mark.parametrize(
+    "held",
+    [
+        "",
+        "{",
+        "[]\n",
+        '{"kind":"policy","name":"example.net","until":1}\n',
+        '{"kind":"policy","name":"another.example","until":1,"text":""}\n',
+        '{"kind":"policy","name":"example.net","until":1e9,"text":"%s"}\n' % ("x" * 2_000_000),
+    ],
+)
+def test_a_note_that_cannot_be_read_is_as_good_as_none(spool: Spool, root: Path, held: str) -> None:
+    path = root / "notes" / "policy%20example.net"
+    path.write_text(held)
+    assert spool.note("policy", "example.net") is None and list(spool.notes("policy")) == []
+    assert spool.sweep(0, 0, 0) == 1 and not path.exists()
+
+
+def test_notes_are_private_and_replaced_whole(spool: Spool, root: Path) -> None:
+    spool.set_note("policy", "example.net", Note("old", NOW))
+    path = root / "notes" / "policy%20example.net"
+    assert path.stat().st_mode & 0o777 == 0o600
+    with path.open() as before:
+        spool.set_note("policy", "example.net", Note("new", NOW))
+        assert "old" in before.read()
+    assert list((root / "tmp").iterdir()) == []
+
+
+def test_a_spool_of_an_earlier_version_gets_its_notes(spool: Spool, root: Path) -> None:
+    (root / "notes").rmdir()
+    again = open_store(str(root))
+    again.set_note("policy", "example.net", Note("text", NOW))
+    assert again.note("policy", "example.net") == Note("text", NOW)
+    again.close()
 
 
 # --- trigger and run lock ---

@@ -12,7 +12,7 @@ import pytest
 
 from mailstrom_cli.errors import CONFIG, MailstromError, NoSuchMessage
 from mailstrom_cli.mail.status import STATES
-from mailstrom_cli.store.base import DamagedMessage, HostState
+from mailstrom_cli.store.base import DamagedMessage, HostState, Note
 from mailstrom_cli.store.layout import DIRECTORIES
 from mailstrom_cli.store.spool import Spool, open_store
 from tests.peers.needs import lacking
@@ -80,6 +80,29 @@ def test_what_is_no_host_gives_way_to_one(spool: Spool, root: Path, victim: Path
 
 
 @pytest.mark.parametrize("kind", PLANTS)
+def test_what_is_no_note_gives_way_to_one(spool: Spool, root: Path, victim: Path, kind: str) -> None:
+    plant(root / "notes" / "policy%20example.net", kind, victim)
+    assert spool.note("policy", "example.net") is None
+    assert list(spool.notes("policy")) == []
+    spool.set_note("policy", "example.net", Note("text", NOW))
+    assert list(spool.notes("policy")) == [("example.net", Note("text", NOW))]
+    assert list((root / "tmp").iterdir()) == []
+    assert unharmed(victim)
+    plant(root / "notes" / "policy%20example.net", kind, victim)
+    spool.sweep(NOW - 60, 0, 0)
+    assert list((root / "notes").iterdir()) == [] and unharmed(victim)
+
+
+@pytest.mark.parametrize("kind", ["a symlink", "a hard link"])
+def test_a_note_elsewhere_is_not_read(spool: Spool, root: Path, tmp_path: Path, kind: str) -> None:
+    spool.set_note("policy", "example.net", Note("text", NOW))
+    path = root / "notes" / "policy%20example.net"
+    path.rename(tmp_path / "elsewhere")
+    PLANTS[kind](path, tmp_path / "elsewhere")
+    assert spool.note("policy", "example.net") is None and list(spool.notes("policy")) == []
+
+
+@pytest.mark.parametrize("kind", PLANTS)
 def test_what_is_no_key_refuses_its_message_and_no_other(
     spool: Spool, root: Path, victim: Path, kind: str
 ) -> None:
@@ -126,6 +149,8 @@ def test_what_is_no_directory_is_named_and_not_followed(
         lambda: again.intake([submission(key="k")], NOW),
         lambda: again.mark("recent", NOW),
         lambda: again.set_host("example.net", HostState(1, NOW, "x")),
+        lambda: again.set_note("policy", "example.net", Note("x", NOW)),
+        lambda: list(again.notes("policy")),
         lambda: again.read("0" * 16),
     ):
         try:

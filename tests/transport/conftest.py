@@ -16,6 +16,8 @@ from .sending import Names, Sender, settings
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from mailstrom_cli.transport.tally import Tally
+
 
 @pytest.fixture(autouse=True)
 def _no_authorities_of_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -27,8 +29,14 @@ def _no_authorities_of_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
 def sender() -> Iterator[Callable[..., Sender]]:
     with contextlib.ExitStack() as open_ones:
 
-        def make(resolver: Names | None = None, hosts: Any = None, **changed: Any) -> Sender:
-            made = Sender(settings(**changed), resolver, hosts)
+        def make(
+            resolver: Names | None = None,
+            hosts: Any = None,
+            tally: Tally | None = None,
+            sts_port: int = 1,
+            **changed: Any,
+        ) -> Sender:
+            made = Sender(settings(**changed), resolver, None, sts_port, tally, hosts)
             open_ones.callback(made.close)
             return made
 

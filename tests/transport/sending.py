@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 from mailstrom_cli.config.schema import DEFAULTS, Settings, build
 from mailstrom_cli.config.via import parse_via
 from mailstrom_cli.mail.envelope import Envelope, Recipient
+from mailstrom_cli.net.mtasts import Policies
 from mailstrom_cli.policy.classify import Circumstances
 from mailstrom_cli.policy.mx import Lookup, MxRecord
 from mailstrom_cli.policy.routing import NextHop
+from mailstrom_cli.store.memory import Memory
 from mailstrom_cli.transport.base import Job, deliver
 from mailstrom_cli.transport.maildir import MaildirTransport
 from mailstrom_cli.transport.smtp import SmtpTransport
@@ -24,8 +26,10 @@ if TYPE_CHECKING:
     from mailstrom_cli.mail.status import Result
     from mailstrom_cli.net.resolver import Resolver
     from mailstrom_cli.policy.dane import Tlsa
+    from mailstrom_cli.store.base import Store
     from mailstrom_cli.transport.base import Transport
     from mailstrom_cli.transport.login import Hosts
+    from mailstrom_cli.transport.tally import Tally
 
 MESSAGE = b"From: ann@example.org\r\nMessage-ID: <1@example.org>\r\n\r\nHello\r\n.dot\r\n..\r\n.\r\nend\r\n"
 RELAY = "mx.example.test"
@@ -34,7 +38,7 @@ RELAY = "mx.example.test"
 class Names:
     """A resolver of plain dicts. mx: domain -> [(preference, host)].  hosts: name -> addresses.
     signed: the names of which all answers are secure.  aliases: host -> the name that it stands for.
-    tlsa: host -> its records, or an answer that there are none."""
+    tlsa: host -> its records, or an answer that there are none.  txt: name -> its records, or the same."""
 
     def __init__(
         self,
@@ -43,11 +47,13 @@ class Names:
         signed: Sequence[str] = (),
         aliases: Mapping[str, str] | None = None,
         tlsa: Mapping[str, Sequence[Tlsa] | Lookup] | None = None,
+        txt: Mapping[str, list[str] | Lookup] | None = None,
     ) -> None:
         self.signed, self.aliases, self.records = signed, aliases or {}, tlsa or {}
         self.trusted = True
         self.asked: list[str] = []  # for TLSA records of whom
         self.unsigned_tlsa: list[str] = []  # whose are not signed, though all else is
+        self.texts: dict[str, list[str] | Lookup] = dict(txt or {})
         self.domains = {d: [MxRecord(*r) for r in records] for d, records in (mx or {}).items()}
         self.hosts = {RELAY: ["127.0.0.1"], **(hosts or {})}
 
@@ -75,6 +81,13 @@ class Names:
         secure = host in self.signed and host not in self.unsigned_tlsa
         return Lookup("found" if records else "nodata", "", secure), list(records)
 
+    async def txt(self, name: str) -> tuple[Lookup, list[str]]:
+        held = self.texts.get(name, Lookup("nxdomain"))
+        return (held, []) if isinstance(held, Lookup) else (Lookup("found"), held)
+
+    def txt_at_hand(self, name: str) -> None:
+        return None
+
     async def relay_addresses(self, host: str) -> tuple[Lookup, list[str]]:
         return Lookup("found"), list(self.hosts.get(host, [host]))
 
@@ -96,10 +109,15 @@ class Sender:
         self,
         with_settings: Settings = DEFAULTS,
         resolver: Resolver | Names | None = None,
+        store: Store | None = None,
+        sts_port: int = 1,  # of policy hosts
+        tally: Tally | None = None,
         hosts: Hosts | None = None,
     ) -> None:
         self.runner = asyncio.Runner()
-        self.smtp = SmtpTransport(with_settings, resolver or Names(), Random(1), hosts)  # type: ignore[arg-type]
+        names: Any = resolver or Names()
+        policies = Policies(names, store or Memory(), with_settings.tls.ca_file, sts_port)
+        self.smtp = SmtpTransport(with_settings, names, policies, Random(1), hosts, tally)
         self.transports: dict[str, Transport] = {"maildir": MaildirTransport("here.example.org")}
         self.finals: list[list[Result]] = []  # what was told before the end, a list each time
 

@@ -51,6 +51,7 @@ class Call:
     notify: tuple[str, ...] = ()
     ret: str | None = None
     envid: str | None = None
+    requiretls: bool = False
     verp: str = ""
     delivery: str = ""
     config: str | None = None
@@ -138,6 +139,8 @@ def _take(letter: str, text: str, found: Found) -> None:
         found["mode"] = _mode(text)
     elif letter == "q":
         _flush(text, found)
+    elif letter == "O":
+        _long_option(text, found)
     elif letter == "o":
         _old_option(text, found)
 
@@ -157,6 +160,15 @@ def _flush(text: str, found: Found) -> None:
     elif text[0] in PICKS:
         found["mode"] = FLUSH
         found["pick"] = (PICKS[text[0]], text[1:])
+
+
+def _long_option(text: str, found: Found) -> None:
+    """-O requiretls=yes|no; every other -O is some other sendmail's."""
+    name, _, given = text.lower().partition("=")
+    if name.strip() == "requiretls":
+        if given.strip() not in ("yes", "no"):
+            raise usage(f"-O {text} is neither requiretls=yes nor requiretls=no")
+        found["requiretls"] = given.strip() == "yes"
 
 
 def _old_option(text: str, found: Found) -> None:

@@ -159,6 +159,7 @@ class Front:
             notify=call.notify,
             ret=call.ret,
             envid=call.envid,
+            requiretls=call.requiretls,
             submitter=self.login,
             add_from=caller.from_value(name, sender, self.login, self.origin),
         )
