@@ -164,13 +164,16 @@ class Policies:
         return kept if kept is not None and kept.good(time.time()) else None
 
     def _stored(self, domain: str) -> Kept | None:
-        """The same as it was stored, by whichever process."""
-        kept = None
+        """The same as it was stored last, by whichever process; or as this one has it, which may have been
+        unable to store it."""
+        kept, known = None, self._known.get(domain)
         try:
             note = self._store.note(KIND, domain)
             kept = _read(note) if note is not None else None
         except OSError as error:
             log.warning("the MTA-STS policy of %s cannot be read: %s", domain, error)
+        if kept is None or (known is not None and known.fetched > kept.fetched):
+            kept = known
         _limit(self._known)
         self._known[domain] = kept
         return kept if kept is not None and kept.good(time.time()) else None

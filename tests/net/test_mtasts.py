@@ -473,3 +473,25 @@ def test_a_store_that_fails_costs_no_mail(world: World, monkeypatch: pytest.Monk
     for method in ("note", "set_note"):
         monkeypatch.setattr(world.store, method, full)
     assert world.policy() == world.policy() == parsed(OLD) and world.fetches == 1
+    world.serve(Reply(status=500))
+    world.id("2")
+    assert world.policy() == world.policy() == parsed(OLD), "nor what is known without it"
+    world.serve(NEW)
+    world.id("3")
+    assert world.policy() == world.policy() == parsed(NEW)
+
+
+def test_a_store_that_could_not_be_written_is_not_believed(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    world.policy()
+    monkeypatch.setattr(world.store, "set_note", full)
+    world.serve(NEW)
+    world.id("2")
+    assert world.policy() == parsed(NEW)
+    world.serve(Reply(status=500))
+    world.id("3")
+    assert world.policy() == world.policy() == parsed(NEW)

@@ -8,6 +8,7 @@ import logging
 import ssl
 import subprocess
 import sys
+from random import Random
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import pytest
@@ -21,6 +22,7 @@ from mailstrom_cli.policy.sts import Found
 from mailstrom_cli.store.base import Note
 from mailstrom_cli.store.memory import Memory
 from mailstrom_cli.store.spool import open_store
+from mailstrom_cli.transport.registry import Transports
 
 from ..peers.dns import Dns
 from ..peers.needs import need
@@ -297,6 +299,22 @@ def test_processes_share_what_one_has_fetched(world: World, process: Process, tm
     )
     assert done.stdout == "enforce mx.hit.test\n"
     assert world.host.count("hit.test") == before + 1
+
+
+def test_what_is_renewed_at_the_end_of_a_pass_is_kept(world: World) -> None:
+    store = Memory()
+
+    async def end() -> None:
+        made = settings(tls_ca_file=world.ca_file, dns_resolver=(world.dns.resolver,), smtp_ip="ipv4")
+        transports = Transports(made, Random(1), store)
+        policies = transports._policies
+        assert policies is not None
+        policies._port = world.host.port
+        policies._fetch("hit.test", "1")
+        await transports.close()
+
+    asyncio.run(end())
+    assert [domain for domain, _ in store.notes("mta-sts")] == ["hit.test"]
 
 
 def test_a_postfix_that_is_what_the_policy_says(process: Process, authority, tmp_path: Path, postfix) -> None:
