@@ -12,6 +12,7 @@
     greeting 521 (accepts no mail)               the same for a day, then failed (RFC 7504)
     TLS required and missing or not verified     next host; then deferred 4.7.4 or 4.7.5, no retry is used up
     no answer about TLSA records                 the same, 4.7.5: they could be kept back
+    an MTA-STS policy does not list the host     the same, 4.7.5
     REQUIRETLS: no TLS; not verified or not      next host; then failed 5.7.10; 5.7.30 (RFC 8689, 4.2.1)
       offered by who has proved himself
     TLS failed, level may                        deferred 4.7.5; plain text from the second attempt on

@@ -74,8 +74,8 @@ class Failure:
 
     kind: "refused" (the reply says so), "lost", "timeout", "malformed" (no SMTP reply), "no-tls" (not
     offered, or refused), "tls" (a failed handshake or verification), "policy" (what TLS has to be like cannot
-    be found out), "unreachable" (no connection), "local" (this machine cannot, e.g. no file descriptor or no
-    password: nobody's fault but ours).
+    be found out, or a policy does not list the host), "unreachable" (no connection), "local" (this machine
+    cannot, e.g. no file descriptor or no password: nobody's fault but ours).
     fault: of "tls" and "policy", what the server, or the DNS, has not proved, in the words of RFC 8460, 4.3;
     else "".
     """

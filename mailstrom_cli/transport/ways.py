@@ -115,7 +115,7 @@ class Ways:
             protection = tls.protection(asked, known, implicit=implicit, login=login, need=need)
             text = f"the MTA-STS policy of {domain} does not allow {target.name}"
             if protection.policy == tls.STS and not allowed:
-                raise SessionFailed(Failure("tls", stages.STARTTLS, text, fault=VALIDATION_FAILURE))
+                raise SessionFailed(Failure("policy", stages.STARTTLS, text, fault=VALIDATION_FAILURE))
             if mode == sts.TESTING and protection.level in (tls.MAY, tls.ENCRYPT):
                 if allowed:
                     trial = tls.protection(asked, replace(known, sts=True))

@@ -293,7 +293,7 @@ def test_many_that_are_refused_together_count_once(relay, client) -> None:
     server.script.users = {USER: "another"}
     out.run(many())
     assert logins(server) == 11
-    (refusal,) = out.smtp._logins._refusals.values()
+    (refusal,) = out.smtp._sessions._logins._refusals.values()
     assert refusal.count == 1
 
 
@@ -576,7 +576,7 @@ def test_the_password_is_seen_nowhere_whatever_fails(
         caplog.text,
         *capfd.readouterr(),
         repr(out.smtp.__dict__),
-        repr(out.smtp._logins.__dict__),
+        repr(out.smtp._sessions._logins.__dict__),
     ]
     for shape in (*SHAPES, *(shape for session in server.sessions for shape in spoken(session))):
         assert not any(shape in text for text in shown)
@@ -604,7 +604,7 @@ def test_a_bug_while_a_password_is_known_does_not_show_it(relay, client, caplog,
     def broken(*_: object) -> None:
         raise RuntimeError("a bug of ours")
 
-    monkeypatch.setattr("mailstrom_cli.transport.smtp.open_session", broken)
+    monkeypatch.setattr("mailstrom_cli.transport.sessions.open_session", broken)
     (told,) = client().send(via(relay()))
     assert statuses([told]) == [("deferred", None, "4.3.0")]
     assert "RuntimeError: a bug of ours" in caplog.text

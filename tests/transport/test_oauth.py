@@ -533,7 +533,7 @@ def test_tokens_and_the_client_secret_are_seen_nowhere_whatever_fails(
         told.transcript or "",
         caplog.text,
         *capfd.readouterr(),
-        repr(out.smtp._logins.__dict__),
+        repr(out.smtp._sessions._logins.__dict__),
     ]
     said = re.findall(
         r"\S{40,}", "\n".join(line for s in server.sessions for line in s.log if line[0] == "C")

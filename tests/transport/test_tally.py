@@ -52,7 +52,7 @@ class Place:
         self.names = Names(hosts={HOST: ["127.0.0.1"], f"mta-sts.{DOMAIN}": ["127.0.0.1"]}, **zones)
         counting = Tally(self.store, self.names, lambda: self.now)  # type: ignore[arg-type]
         return self._sender(
-            self.names, counting, **{"smtp_port": server.port, "tls_ca_file": self._ca_file, **given}
+            self.names, tally=counting, **{"smtp_port": server.port, "tls_ca_file": self._ca_file, **given}
         )
 
     def counts(self, day: str = "2026-11-24") -> dict[Seen, int]:
