@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from mailstrom_cli.config.kinds import Kind
 
 
+NAMED = ("auth", "tls.policy", "dkim")
+"""Tables of tables that have a name each; see `named`."""
+
+
 @value
 class Key:
     """name: dotted, as in "smtp.timeout.connect"; "route[].via" is a key of each [[route]], "auth.*.username"
@@ -43,7 +47,7 @@ class Key:
     @property
     def repeated(self) -> bool:
         """Whether it is a key of [[route]], [auth."HOST"], [tls.policy."NAME"] or [dkim."DOMAIN"]."""
-        return self.name.startswith(("route[]", "auth.*", "tls.policy.*", "dkim.*"))
+        return self.name.startswith(("route[]", *(f"{table}.*" for table in NAMED)))
 
     @property
     def last(self) -> str:

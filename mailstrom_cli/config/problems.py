@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mailstrom_cli.config.keys import KEYS, TABLES
+from mailstrom_cli.config.keys import KEYS, NAMED, TABLES
 from mailstrom_cli.config.schema import PREFIX
 from mailstrom_cli.config.text import quoted
 from mailstrom_cli.errors import CONFIG, MailstromError
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from mailstrom_cli.config.kinds import Kind
 
-NAMED_TABLES = (*TABLES, "route", "auth", "tls.policy", "dkim")
+KNOWN_TABLES = (*TABLES, "route", *NAMED)
 EVERY_KEY = "`mailstrom config init FILE` writes a file with every key"
 
 
@@ -68,9 +68,9 @@ def nearest_key(unknown: str) -> str:
     from difflib import get_close_matches
 
     table, leaf = _split(unknown)
-    repeated = table in ("route[]", "auth.*", "tls.policy.*", "dkim.*")
+    repeated = table in ("route[]", *(f"{name}.*" for name in NAMED))
     beside = {k.last: k.last if repeated else k.name for k in KEYS if _split(k.name)[0] == table}
-    beside |= {_split(name)[1]: name for name in NAMED_TABLES if _split(name)[0] == table}
+    beside |= {_split(name)[1]: name for name in KNOWN_TABLES if _split(name)[0] == table}
     found = [beside[match] for match in get_close_matches(leaf, beside, 1, 0.6 if repeated else 0.7)]
     elsewhere = [key for key in KEYS if not key.repeated]
     found = found or [key.name for key in elsewhere if key.last == leaf]
@@ -87,7 +87,7 @@ def nearest_table(unknown: str) -> str:
     """A hint which table may have been meant by one that does not exist."""
     from difflib import get_close_matches
 
-    found = get_close_matches(unknown, NAMED_TABLES, 1, 0.6)
+    found = get_close_matches(unknown, KNOWN_TABLES, 1, 0.6)
     return f"did you mean [{found[0]}]?" if found else EVERY_KEY
 
 

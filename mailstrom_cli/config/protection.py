@@ -2,68 +2,52 @@
 
 from __future__ import annotations
 
-from mailstrom_cli.config.schema import TlsPolicy
 from mailstrom_cli.config.text import ip_address, is_domain, plain, quoted
 from mailstrom_cli.mail.address import AddressError
 from mailstrom_cli.mail.idna import to_a_labels
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
     from typing import Any
 
-    from mailstrom_cli.config.tables import _Reader
-    from mailstrom_cli.config.toml import Path
-
-PATTERN = "tls.policy.*."
-EXAMPLE = 'write [tls.policy."*.example.net"], and its keys in the lines below'
 HEX = "0123456789abcdef"
 
 
-def read_policies(reader: _Reader, held: object, path: Path) -> dict[str, TlsPolicy]:
-    """By name: a host or domain in A-labels and lower case, `*.` before it, or an IP address."""
-    found: dict[str, TlsPolicy] = {}
-    if not isinstance(held, dict):
-        reader.problem(path, "`tls.policy` is a table by destination", EXAMPLE)
-        return found
-    for name, item in held.items():
-        here = (*path, name)
-        if not isinstance(item, dict):
-            what = f"`tls.policy` is a table by destination, and {quoted(name)} in it is not a table"
-            reader.problem(here, what, EXAMPLE)
-            continue
-        known = canonical(name)
-        if known is None:
-            reader.problem(
-                here,
-                f"{quoted(name)} in `tls.policy` is no domain, host or IP address",
-                'subdomains are "*.example.net", and [tls] itself is for everything else',
-            )
-        elif known in found:
-            reader.problem(here, f"{quoted(name)} in `tls.policy` is there twice, written differently")
-        else:
-            found[known] = _policy(reader, item, here, f'tls.policy."{known}"')
-    return found
-
-
-def _policy(reader: _Reader, held: dict[str, Any], path: Path, name: str) -> TlsPolicy:
-    read = reader.items(held, path, name + ".", PATTERN)
-    level, ways = read.get("level"), [way for way in ("fingerprints", "match") if read.get(way)]
+def faults(found: Mapping[str, Any]) -> Iterator[tuple[str, str | None]]:
+    """What is wrong with the keys of one, to follow its name, and what to do."""
+    level, ways = found.get("level"), [way for way in ("fingerprints", "match") if found.get(way)]
     if len(ways) == 2:
-        what = f"`{name}` has both `match` and `fingerprints`"
-        reader.problem(path, what, "what has a known fingerprint may have any name: keep one of them")
+        yield (
+            "has both `match` and `fingerprints`",
+            ("what has a known fingerprint may have any name: keep one of them"),
+        )
     elif ways and level not in (None, "verify"):
-        what = f"`{name}.{ways[0]}` says how a certificate is verified, and `level` is {level}"
-        reader.problem((*path, "level"), what, 'level = "verify", or no level, goes with it')
-    elif ways == ["fingerprints"] and read.get("ca_file"):
-        what = f"`{name}` has both `ca_file` and `fingerprints`"
-        reader.problem(path, what, "no authority is asked about a known fingerprint: keep one of them")
-    elif read.get("client_key") and not read.get("client_cert"):
-        reader.problem(path, f"`{name}` has `client_key`, and no `client_cert`")
-    return TlsPolicy(**read)
+        yield (
+            f"says by `{ways[0]}` how a certificate is verified, and its `level` is {level}",
+            ('level = "verify", or no level, goes with it'),
+        )
+    elif ways == ["fingerprints"] and found.get("ca_file"):
+        yield (
+            "has both `ca_file` and `fingerprints`",
+            ("no authority is asked about a known fingerprint: keep one of them"),
+        )
+    elif found.get("client_key") and not found.get("client_cert"):
+        yield "has `client_key`, and no `client_cert`", None
 
 
-def canonical(name: str) -> str | None:
-    """A name as it is looked up, or None for what is none."""
+def canonical(name: str) -> str:
+    """A destination as it is looked up: a host or domain in A-labels and lower case, with or without `*.`, or
+    an IP address. Raises ValueError, with what is wrong."""
+    known = _known(name)
+    if known is None:
+        raise ValueError(
+            'no domain, host or IP address; subdomains are "*.example.net", and [tls] is for everything else'
+        )
+    return known
+
+
+def _known(name: str) -> str | None:
     star, rest = ("*.", name[2:]) if name.startswith("*.") else ("", name)
     try:
         rest = to_a_labels(plain(rest).removesuffix(".")).lower()
@@ -92,7 +76,7 @@ def read_match(held: object) -> tuple[str, ...]:
     """Host names and addresses as `canonical` has them. Raises ValueError."""
     found = []
     for text in _texts(held):
-        known = canonical(text)
+        known = _known(text)
         if known is None:
             raise ValueError(f"{quoted(text)} is neither a host name, nor *. and a domain, nor an IP address")
         found.append(known)

@@ -6,9 +6,9 @@ import os
 import stat
 
 from mailstrom_cli.config import toml
-from mailstrom_cli.config.keys import KEYS, TABLES
-from mailstrom_cli.config.schema import Auth, Route
-from mailstrom_cli.config.text import ip_address, is_domain, plain, quoted
+from mailstrom_cli.config.keys import KEYS, NAMED, TABLES
+from mailstrom_cli.config.schema import Route
+from mailstrom_cli.config.text import quoted
 from mailstrom_cli.values import value
 
 TYPE_CHECKING = False
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     Sources = dict[str, str]
 
 LARGEST = 1 << 20  # octets of a configuration file; a device without an end is not read for ever
-USUAL = ({"username", "password_command"}, {"username", "password_file"})
-"""Credentials that are complete, and need no closer look."""
 BY_NAME = {key.name: key for key in KEYS}
 EXAMPLES = {
     "MAILSTROM_ROUTE": ("route", '[{recipient = "*@example.net", via = "lmtp:///run/lmtp.sock"}]'),
@@ -174,16 +172,8 @@ class _Reader:
                     )
             elif key == "route":
                 self.routes(item, here)
-            elif key == "auth":
-                self.credentials(item, here)
-            elif key == "tls.policy":
-                from mailstrom_cli.config.protection import read_policies
-
-                self.changed[key] = read_policies(self, item, here)
-            elif key == "dkim":
-                from mailstrom_cli.config.dkim import read_domains
-
-                self.changed[key] = read_domains(self, item, here)
+            elif key in NAMED:
+                self.named(item, here, key)
             elif isinstance(item, dict) and not prefix:
                 from mailstrom_cli.config.problems import nearest_table
 
@@ -219,10 +209,10 @@ class _Reader:
                 found[last] = self.setting(BY_NAME[pattern + last], name + last, item, (*path, last))
             elif pattern != "route[]." and isinstance(item, dict):
                 host, table = _dotted_host([str(path[-1]), last], item), pattern.removesuffix(".*.")
-                what = "domain" if table == "dkim" else "host"
-                self.problem(
-                    (*path, last), f"`{name}{last}` is not a key", f'quote the {what}: [{table}."{host}"]'
-                )
+                from mailstrom_cli.config.named import KINDS
+
+                hint = f'quote the {KINDS[table].by}: [{table}."{host}"]'
+                self.problem((*path, last), f"`{name}{last}` is not a key", hint)
             else:
                 self.unknown((*path, last), name + last, pattern + last)
         return found
@@ -246,52 +236,42 @@ class _Reader:
                 routes.append(Route(found.get("sender"), found.get("recipient"), found["via"]))
         self.changed["route"] = tuple(routes)
 
-    def credentials(self, held: object, path: Path) -> None:
+    def named(self, held: object, path: Path, table: str) -> None:
+        """A table of tables that have a name each."""
+        from mailstrom_cli.config.named import KINDS
+
+        kind = KINDS[table]
+        hint = f'write [{table}."{kind.example}"], and its keys in the lines below'
         if not isinstance(held, dict):
-            self.problem(path, "`auth` is a table by host", 'write [auth."smtp.example.org"]')
+            self.problem(path, f"`{table}` is a table by {kind.by}", hint)
             return
-        credentials: dict[str, Auth] = {}
-        for host, item in held.items():
-            here = (*path, host)
+        made: dict[str, Any] = {}
+        for text, item in held.items():
+            here = (*path, text)
             if not isinstance(item, dict):
-                what = f"`auth` is a table by host, and {quoted(host)} in it is not a table"
-                self.problem(here, what, 'write [auth."smtp.example.org"], and its keys in the lines below')
+                what = f"`{table}` is a table by {kind.by}, and {quoted(text)} in it is not a table"
+                self.problem(here, what, hint)
                 continue
-            if not _is_host(host):
-                self.problem(here, f"{quoted(host)} in `auth` is neither a host name nor an IP address")
+            try:
+                name = kind.canonical(text)
+            except ValueError as error:
+                self.problem(here, f"{quoted(text)} in `{table}`: {error}")
                 continue
-            if host.lower() in credentials:
-                self.problem(here, f"{quoted(host)} in `auth` is there twice, in another case of letters")
+            if name in made:
+                self.problem(here, f"{quoted(text)} in `{table}` is there twice, written differently")
                 continue
-            name = f'auth."{host.lower()}".'
-            before = len(self.problems)
-            found = self.items(item, here, name, "auth.*.")
-            if len(self.problems) > before:
-                continue
-            self.complete(found, here, name.removesuffix("."))
+            shown, before = f'{table}."{name}"', len(self.problems)
+            found = self.items(item, here, shown + ".", table + ".*.")
             if len(self.problems) == before:
-                credentials[host.lower()] = Auth(**found)
-        self.changed["auth"] = credentials
-
-    def complete(self, found: Mapping[str, Any], path: Path, name: str) -> None:
-        """Whether the credentials of a next hop can be used."""
-        if found.keys() in USUAL:
-            return
-        from mailstrom_cli.config.credentials import faults
-
-        for what, hint in faults(found):
-            self.problem(path, f"`{name}` {what}", hint)
+                for what, hint_of_it in kind.faults(found, name):
+                    self.problem(here, f"`{shown}` {what}", hint_of_it)
+            if len(self.problems) == before:
+                made[name] = kind.make(**found)
+        self.changed[table] = made
 
 
 def _shown(name: str) -> str:
     return name if name.isprintable() and len(name) <= 80 else quoted(name)
-
-
-def _is_host(host: str) -> bool:
-    try:
-        return is_domain(host) or bool(ip_address(plain(host)))
-    except ValueError:
-        return False
 
 
 def _dotted_host(parts: list[str], held: Mapping[str, Any]) -> str:

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 LISTS = "`mailstrom config init FILE` writes a file with every key"
 POLICY = 'write [tls.policy."*.example.net"], and its keys in the lines below'
-ALL = 'subdomains are "*.example.net", and [tls] itself is for everything else'
-NO_NAME, SHA = "is no domain, host or IP address", "must be a SHA-256 in hexadecimal, or a list of them"
+NO_NAME = 'no domain, host or IP address; subdomains are "*.example.net", and [tls] is for everything else'
+SHA = "must be a SHA-256 in hexadecimal, or a list of them"
 ELSEWHERE = "name a file in `password_file`, or a command in `password_command`; a password is not kept here"
 
 WAYS = "write one of system, google, cloudflare, quad9, an address, tls://ADDRESS#NAME or https://HOST/PATH"
@@ -156,11 +156,11 @@ FILES = {
         f'1: `tls.policy` is a table by destination, and "*.a" in it is not a table | {POLICY}'
     ],
     '[tls.policy.example.net]\nlevel = "may"': [
-        '1: `tls.policy."example".net` is not a key | quote the host: [tls.policy."example.net"]'
+        '1: `tls.policy."example".net` is not a key | quote the destination: [tls.policy."example.net"]'
     ],
-    '[tls.policy."*"]\nlevel = "may"': [f'1: "*" in `tls.policy` {NO_NAME} | {ALL}'],
-    '[tls.policy."a b"]\nlevel = "may"': [f'1: "a b" in `tls.policy` {NO_NAME} | {ALL}'],
-    '[tls.policy."*.192.0.2.1"]\nlevel = "may"': [f'1: "*.192.0.2.1" in `tls.policy` {NO_NAME} | {ALL}'],
+    '[tls.policy."*"]\nlevel = "may"': [f'1: "*" in `tls.policy`: {NO_NAME}'],
+    '[tls.policy."a b"]\nlevel = "may"': [f'1: "a b" in `tls.policy`: {NO_NAME}'],
+    '[tls.policy."*.192.0.2.1"]\nlevel = "may"': [f'1: "*.192.0.2.1" in `tls.policy`: {NO_NAME}'],
     '[tls.policy."B.example"]\nlevel = "may"\n[tls.policy."b.example."]\nlevel = "may"': [
         '3: "b.example." in `tls.policy` is there twice, written differently'
     ],
@@ -170,7 +170,7 @@ FILES = {
     ],
     '[tls.policy.a]\nlevel = "may"\nmatch = "mx.example.net"': [
         (
-            '2: `tls.policy."a".match` says how a certificate is verified, and `level` is may '
+            '1: `tls.policy."a"` says by `match` how a certificate is verified, and its `level` is may '
             '| level = "verify", or no level, goes with it'
         )
     ],
@@ -198,7 +198,9 @@ FILES = {
         '2: `tls.policy."a".match`: "a b" is neither a host name, nor *. and a domain, nor an IP address'
     ],
     "tls.require_tls = 1": ["1: `tls.require_tls` must be true or false, not 1"],
-    'auth = "x"': ['1: `auth` is a table by host | write [auth."smtp.example.org"]'],
+    'auth = "x"': [
+        '1: `auth` is a table by host | write [auth."smtp.example.org"], and its keys in the lines below'
+    ],
     'auth.relay = "s3cret"': [
         (
             '1: `auth` is a table by host, and "relay" in it is not a table '
@@ -208,7 +210,7 @@ FILES = {
     '[auth.smtp.example.org]\nusername = "me"': [
         '1: `auth."smtp".example` is not a key | quote the host: [auth."smtp.example.org"]'
     ],
-    '[auth."a b"]\nusername = "me"': ['1: "a b" in `auth` is neither a host name nor an IP address'],
+    '[auth."a b"]\nusername = "me"': ['1: "a b" in `auth`: neither a host name nor an IP address'],
     '[auth.relay]\nusername = "me"\npassword = "s3cret"': [
         f'3: `auth."relay".password` is not a key | {ELSEWHERE}'
     ],
@@ -268,10 +270,12 @@ FILES = {
         '2: `auth."relay".user` is not a key | did you mean `username`?',
     ],
     '[auth.relay]\nusername = "me"\npassword_file = "/p"\n[auth.Relay]\nusername = "me"': [
-        '4: "Relay" in `auth` is there twice, in another case of letters'
+        '4: "Relay" in `auth` is there twice, written differently'
     ],
     # signing keys
-    'dkim = "x"': ['1: `dkim` is a table by domain | write [dkim."example.org"]'],
+    'dkim = "x"': [
+        '1: `dkim` is a table by domain | write [dkim."example.org"], and its keys in the lines below'
+    ],
     'dkim.example = "x"': [
         (
             '1: `dkim` is a table by domain, and "example" in it is not a table '
@@ -313,10 +317,10 @@ FILES = {
         '1: `dkim."a"` has one selector for two keys | give each key a selector of its own'
     ],
     '[dkim.a]\nselector = "x"\nkey_file = "/k"\n[dkim.A]\nselector = "x"\nkey_file = "/k"': [
-        '4: "A" in `dkim` is there twice, in other letters'
+        '4: "A" in `dkim` is there twice, written differently'
     ],
     f'[dkim."{".".join(["a" * 61] * 4)}"]\nselector = "x"\nkey_file = "/k"': [
-        (f'1: `dkim."{".".join(["a" * 61] * 4)}"`: with the selector it is too long for a name in the DNS')
+        (f'1: `dkim."{".".join(["a" * 61] * 4)}"` is too long for a name in the DNS, with the selector')
     ],
     # across keys
     '[retry]\nbase_delay = "7h"': ["2: `retry.max_delay` (6h) is shorter than `retry.base_delay` (7h)"],
