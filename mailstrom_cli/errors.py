@@ -48,9 +48,9 @@ class NoRoom(MailstromError):
 
 
 def exhausted(error: BaseException) -> str | None:
-    """In words an error that is no OSError and yet means that this machine is out of something which comes
+    """In words an error that has no errno and yet means that this machine is out of something which comes
     back: memory, or the descriptor or address space that a library of Python's needs. None for others."""
-    if isinstance(error, MemoryError):
+    if isinstance(error, MemoryError) or (isinstance(error, OSError) and "malloc failure" in str(error)):
         return "out of memory"
     if isinstance(error, SystemError) and ("without exception set" in str(error) or "NULL" in str(error)):
         return "out of memory, in the interpreter itself"  # which had none left to say so

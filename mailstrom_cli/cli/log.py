@@ -6,7 +6,8 @@ import json
 import logging
 import sys
 import time
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from typing import TYPE_CHECKING, TextIO
 
 from mailstrom_cli.cli.report import one_line
 
@@ -43,9 +44,17 @@ def _traceback(record: logging.LogRecord) -> list[str]:
     return [one_line(line, LINE) for line in logging.Formatter().formatException(record.exc_info).split("\n")]
 
 
+class _Handler(logging.StreamHandler[TextIO]):
+    def handleError(self, record: logging.LogRecord) -> None:
+        """What keeps a line from being written, which is that memory or stderr is gone, is told if it can be,
+        and without a traceback of Python's."""
+        with suppress(OSError, ValueError, MemoryError):
+            self.stream.write("error: a line of the log could not be written\n")
+
+
 def start(settings: Log, level: str | None = None) -> None:
     """Log to stderr in the format of the settings. level: instead of theirs."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _Handler(sys.stderr)
     handler.setFormatter(_Json() if settings.format == "json" else _Text())
     log = logging.getLogger("mailstrom")
     log.handlers[:] = [handler]

@@ -10,6 +10,7 @@ import asyncio
 import os
 import ssl
 
+from mailstrom_cli.errors import exhausted
 from mailstrom_cli.net.tls import NotProven, fault
 from mailstrom_cli.smtp import stages
 from mailstrom_cli.smtp.dialog import Failure, SessionFailed
@@ -262,8 +263,8 @@ class Stream(asyncio.Protocol):
             raise SessionFailed(Failure("tls", stage, text, fault=error.fault)) from None
         except (OSError, ssl.SSLError) as error:
             handshake.failed()
-            text = f"TLS failed: {_reason(error)}"
-            raise SessionFailed(Failure("tls", stage, text, fault=fault(error))) from None
+            text, kind = f"TLS failed: {_reason(error)}", "local" if exhausted(error) else "tls"
+            raise SessionFailed(Failure(kind, stage, text, fault=fault(error))) from None
 
     @property
     def local(self) -> str:
