@@ -56,6 +56,8 @@ def exhausted(error: BaseException) -> str | None:
         return "out of memory, in the interpreter itself"  # which had none left to say so
     if isinstance(error, ImportError) and any(reason in str(error) for reason in _NOT_LOADED):
         return f"a library could not be loaded: {error}"
+    if isinstance(error, ImportError) and error.__context__ is not None:  # what was to stand in for it
+        return exhausted(error.__context__)
     return None
 
 

@@ -31,3 +31,13 @@ def test_a_line_for_which_there_is_no_memory_is_no_traceback(format: str, monkey
 def test_memory_that_openssl_lacks_is_no_bug() -> None:
     assert exhausted(ssl.SSLError("[CRYPTO] malloc failure (_ssl.c:3098)")) == "out of memory"
     assert exhausted(ssl.SSLError("[SSL: WRONG_VERSION_NUMBER] wrong version number")) is None
+
+
+def test_what_stands_in_for_a_library_that_could_not_be_loaded() -> None:
+    with pytest.raises(ImportError) as raised:
+        try:
+            raise ImportError("_sha512.so: failed to map segment from shared object")
+        except ImportError:
+            raise ImportError("cannot import name 'sha512' from 'hashlib'")
+    assert "failed to map segment" in (exhausted(raised.value) or "")
+    assert exhausted(ImportError("cannot import name 'x'")) is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import time
 from dataclasses import dataclass
@@ -123,7 +124,10 @@ def honest(done: Done, *codes: int) -> None:
 
 
 def gave_up(done: Done) -> bool:
-    """Whether the interpreter itself did, before any code of ours ran or after all of it."""
+    """Whether the interpreter itself did, before any code of ours ran or after all of it, or a library in C
+    that did not look at what malloc gave it."""
+    if done.code == -signal.SIGSEGV:
+        return True
     if done.code == 0 or "error: " in done.err:
         return "Fatal Python error" in done.err
     of_ours = "mailstrom_cli/" in done.err
