@@ -110,14 +110,19 @@ class Limited(User):
             store.close()  # type: ignore[attr-defined]
 
 
-_HASHLIB = re.compile(r"ERROR:root:code for hash .*?^ValueError: unsupported hash type \S+$", re.S | re.M)
-"""What Python's own hashlib writes when it finds no memory for a library; the program goes on to say so."""
+_FOREIGN = re.compile(
+    r"ERROR:root:code for hash .*?^ValueError: unsupported hash type \S+$"
+    r"|Exception ignored in atexit callback: <function _release_live_locks .*?^MemoryError:?$",
+    re.S | re.M,
+)
+"""What Python's own hashlib writes when it finds no memory for a library, and filelock at the very end; the
+program says so, too."""
 
 
 def honest(done: Done, *codes: int) -> None:
     """One of these codes, and no traceback or warning of Python's; a failure has its reason."""
     assert done.code in codes, done
-    said = _HASHLIB.sub("", done.err)
+    said = _FOREIGN.sub("", done.err)
     for word in ("Traceback", "Warning:", "internal error", "never awaited"):
         assert word not in said, said
     assert done.code == 0 or "error: " in done.err, done
