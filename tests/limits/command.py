@@ -112,7 +112,7 @@ class Limited(User):
 
 _FOREIGN = re.compile(
     r"ERROR:root:code for hash .*?^ValueError: unsupported hash type \S+$"
-    r"|Exception ignored in atexit callback: <function _release_live_locks .*?^MemoryError:?$",
+    r"|Exception ignored in atexit callback: <function _release_live_locks .*?^MemoryError:? *$",
     re.S | re.M,
 )
 """What Python's own hashlib writes when it finds no memory for a library, and filelock at the very end; the
