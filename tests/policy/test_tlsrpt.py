@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from mailstrom_cli.policy.tlsrpt import (
     tlsa_policy,
     to_text,
 )
+from mailstrom_cli.values import replace
 
 GOLDEN = Path(__file__).parent / "golden" / "tlsrpt.json"
 A, B = "mailto:a@example.org", "https://b.example/v1?x=1"
@@ -210,9 +212,12 @@ def test_policies_are_apart_and_each_is_whose_it_is() -> None:
 
 
 @given(tables)
-def test_every_report_is_of_the_schema_and_counts_each_session_once(counts: dict[Seen, int]) -> None:
+def test_every_report_is_of_the_schema_and_counts_each_session_once(table: dict[Seen, int]) -> None:
+    counts: Counter[Seen] = Counter()
+    for seen, count in table.items():
+        counts[replace(seen, domain="d.test")] += count  # a report is on one domain
     told = made(counts.items())
     check_schema(told)
     sums = [n for one in told["policies"] for n in one["summary"].values()]
     assert sum(sums) == sum(counts.values())
-    assert made(reversed(counts.items())) == told
+    assert made(reversed(list(counts.items()))) == told
