@@ -123,12 +123,15 @@ class Disk:
         """Mount it again; whoever had files open in it must have ended."""
         alive = Path("/sys/fs", self.kind.system, Path(self._device).name)
         assert alive.exists()
-        subprocess.run(["umount", self.path], check=True)
+        wait_for(self._unmounted, 10, "those who were killed to have closed their files")
         try:
             wait_for(lambda: not alive.exists(), 1, "the file system to be given up")
         except TimeoutError:  # somebody was given mounts of his own meanwhile, and has this one as well
             self._copy()
         self._mount()
+
+    def _unmounted(self) -> bool:
+        return subprocess.run(["umount", self.path], capture_output=True).returncode == 0
 
     def _copy(self) -> None:
         """Go on with a copy of what is on the disk."""
