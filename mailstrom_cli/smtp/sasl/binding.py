@@ -20,9 +20,8 @@ def end_point(certificate: bytes) -> bytes | None:
 
 def _hash_of(certificate: bytes) -> str | None:
     try:
-        outer, _ = _inside(
-            certificate
-        )  # Certificate ::= SEQUENCE { tbsCertificate, signatureAlgorithm, ... }
+        # Certificate ::= SEQUENCE { tbsCertificate, signatureAlgorithm, ... }
+        outer, _ = _inside(certificate)
         _, rest = _inside(outer)
         algorithm, _ = _inside(rest)
         oid, parameters = _inside(algorithm)
